@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from spec.expr import Expression, parse
 
 SYNTAX_DIRECTORY = Path(__file__).parent / "syntax"
 
@@ -29,7 +33,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Type:
-    """An inclusive integer range; `q` fraction bits of `unit`."""
+    """An inclusive integer range with `q` fraction bits of `unit`."""
 
     name: str
     minimum: int
@@ -40,30 +44,323 @@ class Type:
 
 
 @dataclass(frozen=True)
+class Binarisation:
+    """A way to turn bins into a value: the document functions that do it and the contexts it owns."""
+
+    name: str
+    clause: str
+    decode: str
+    encode: str
+    contexts: Expression  # of `size`
+    about: str
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """How an element is written: `u(n)`, `s(n)`, `leb128`, `b(n)` or `ae(binarisation[, size])`."""
+
+    text: str
+    kind: str
+    size: Expression
+    binarisation: str = ""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A "shall" of the standard: what must hold, and the error when it does not."""
+
+    id: str
+    clause: str
+    error: str
+    requires: Expression | None
+    about: str
+
+
+@dataclass(frozen=True)
+class Element:
+    """One syntax element; `index` and `dims` are empty for a scalar."""
+
+    name: str
+    clause: str
+    descriptor: Descriptor
+    low: Expression
+    high: Expression
+    semantics: str
+    unit: str
+    error: str
+    enumeration: str
+    index: tuple[Expression, ...]
+    dims: tuple[Expression, ...]
+    context_sets: Expression
+    context_set: Expression
+
+    @property
+    def range_constraint(self) -> str:
+        """The id of the constraint that the value is in its range."""
+        return f"{self.name}.range"
+
+
+@dataclass(frozen=True)
+class Let:
+    """A value that the syntax derives rather than reads: a variable, or an element that is inferred."""
+
+    name: str
+    index: tuple[Expression, ...]
+    dims: tuple[Expression, ...]
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Check:
+    """The place in the syntax from which a constraint can be decided."""
+
+    constraint: str
+
+
+@dataclass(frozen=True)
+class For:
+    """A loop of `variable` from 0 to `count` - 1."""
+
+    variable: str
+    count: Expression
+    body: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class If:
+    """A condition; `otherwise` may be empty."""
+
+    condition: Expression
+    then: tuple[Node, ...]
+    otherwise: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """Another structure stands here."""
+
+    structure: str
+
+
+Node = Element | Let | Check | For | If | Call
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A named piece of syntax. A `coded` structure is one arithmetic-coded payload."""
+
+    name: str
+    clause: str
+    title: str
+    about: str
+    coded: bool
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
 class Standard:
     """Everything the YAML files say, merged."""
 
     constants: Mapping[str, Constant]
     types: Mapping[str, Type]
+    enumerations: Mapping[str, Mapping[int, tuple[str, str]]]  # value -> (name, about)
+    binarisations: Mapping[str, Binarisation]
+    structures: Mapping[str, Structure]
+    constraints: Mapping[str, Constraint]
+    profiles: Mapping[str, Mapping[str, Any]]
+    levels: Mapping[str, Mapping[str, int]]
+    limits: Mapping[str, str]  # level limit -> about
 
     @functools.cached_property
     def constant_values(self) -> dict[str, int | tuple[int, ...]]:
-        return {name: constant.value for name, constant in self.constants.items()}
+        """Constants, and enumeration values as ENUMERATION_NAME, for the pseudo-code and expressions."""
+        values = {name: constant.value for name, constant in self.constants.items()}
+        for enumeration, entries in self.enumerations.items():
+            values |= {f"{enumeration}_{name}".upper(): value for value, (name, _) in entries.items()}
+        return values
 
     @functools.cached_property
     def type_ranges(self) -> dict[str, tuple[int, int]]:
+        """The types as (minimum, maximum)."""
         return {name: (type_.minimum, type_.maximum) for name, type_ in self.types.items()}
 
+    def elements(self, structure: str | None = None) -> Iterator[Element]:
+        """The elements of a structure and those it calls, in order; of all structures without a name."""
+        for name in [structure] if structure else self.structures:
+            for node in self._flat(self.structures[name].nodes, follow=structure is not None):
+                if isinstance(node, Element):
+                    yield node
 
-def standard(directory: Path = SYNTAX_DIRECTORY) -> Standard:
-    """§5.1 The standard in `directory`."""
-    documents = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.yaml"))}
-    constants: dict[str, Constant] = {}
-    types: dict[str, Type] = {}
-    for content in documents.values():
-        for name, entry in content.get("constants", {}).items():
-            value = tuple(entry["value"]) if isinstance(entry["value"], list) else entry["value"]
-            constants[name] = Constant(name, entry["clause"], value, entry["about"])
-        for name, entry in content.get("types", {}).items():
-            types[name] = Type(name, entry["min"], entry["max"], entry.get("q", 0), entry.get("unit", ""), entry["about"])
-    return Standard(constants, types)
+    def nodes(self, structure: str) -> Iterator[Node]:
+        """All nodes of one structure and those it calls, in order."""
+        return self._flat(self.structures[structure].nodes, follow=True)
+
+    def _flat(self, nodes: tuple[Node, ...], follow: bool) -> Iterator[Node]:
+        for node in nodes:
+            yield node
+            if isinstance(node, For):
+                yield from self._flat(node.body, follow)
+            elif isinstance(node, If):
+                yield from self._flat(node.then + node.otherwise, follow)
+            elif isinstance(node, Call) and follow:
+                yield from self._flat(self.structures[node.structure].nodes, follow)
+
+    @functools.cached_property
+    def context_bases(self) -> dict[str, int]:
+        """§8.3 The first context of each arithmetic-coded element within its payload."""
+        bases: dict[str, int] = {}
+        for structure in self.structures.values():
+            if structure.coded:
+                bases |= self._payload_contexts(structure.name)[0]
+        return bases
+
+    def context_count(self, structure: str) -> int:
+        """§8.3 The number of contexts of a coded payload."""
+        return self._payload_contexts(structure)[1]
+
+    def contexts_of(self, element: Element) -> int:
+        """§8.3 The number of contexts in one set of an element."""
+        size = element.descriptor.size.evaluate(self.constant_values)
+        return self.binarisations[element.descriptor.binarisation].contexts.evaluate({"size": size})
+
+    def _payload_contexts(self, structure: str) -> tuple[dict[str, int], int]:
+        bases, total = {}, 0
+        for element in self.elements(structure):
+            bases[element.name] = total
+            total += self.contexts_of(element) * element.context_sets.evaluate(self.constant_values)
+        return bases, total
+
+
+def standard(directory: Path = SYNTAX_DIRECTORY, validate: bool = True) -> Standard:
+    """§5.1 The standard in `directory`; raises SyntaxDescriptionError with the file's name."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    files = sorted(directory.glob("*.yaml"))
+    documents = {path.name: yaml.load(path.read_text(encoding="utf-8"), loader) for path in files}
+    if validate:
+        _validate(documents, directory / "schema.json")
+    merged: dict[str, dict[str, Any]] = {}
+    for name, content in documents.items():
+        for section, entries in content.items():
+            target = merged.setdefault(section, {})
+            if repeated := target.keys() & entries.keys():
+                raise SyntaxDescriptionError(f"{name}: {section} defined twice: {sorted(repeated)}")
+            target |= entries
+    return _build(merged)
+
+
+def _validate(documents: dict[str, Any], schema_path: Path) -> None:
+    import jsonschema  # costs start-up time, and only development needs it
+
+    validator = jsonschema.Draft202012Validator(json.loads(schema_path.read_text(encoding="utf-8")))
+    for name, content in documents.items():
+        for error in validator.iter_errors(content):
+            where = "/".join(str(part) for part in error.absolute_path)
+            raise SyntaxDescriptionError(f"{name}: {where}: {error.message}")
+
+
+def _build(merged: dict[str, dict[str, Any]]) -> Standard:
+    def section(name: str) -> dict[str, Any]:
+        return merged.get(name, {})
+
+    return Standard(
+        constants={n: Constant(n, e["clause"], _value(e["value"]), e["about"]) for n, e in section("constants").items()},
+        types={
+            n: Type(n, e["min"], e["max"], e.get("q", 0), e.get("unit", ""), e["about"])
+            for n, e in section("types").items()
+        },
+        enumerations={
+            name: {int(value): (entry["name"], entry["about"]) for value, entry in entries.items()}
+            for name, entries in section("enumerations").items()
+        },
+        binarisations={
+            n: Binarisation(n, e["clause"], e["decode"], e["encode"], parse(e["contexts"]), e["about"])
+            for n, e in section("binarisations").items()
+        },
+        structures={name: _structure(name, entry) for name, entry in section("structures").items()},
+        constraints={
+            n: Constraint(n, e["clause"], e["error"], parse(e["requires"]) if "requires" in e else None, e["about"])
+            for n, e in section("constraints").items()
+        },
+        profiles=section("profiles"),
+        levels=section("levels"),
+        limits=section("limits"),
+    )
+
+
+def _value(value: Any) -> int | tuple[int, ...]:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _structure(name: str, entry: dict[str, Any]) -> Structure:
+    try:
+        nodes = _nodes(entry["syntax"], entry["clause"])
+    except Exception as error:
+        raise SyntaxDescriptionError(f"structure {name}: {error}") from error
+    return Structure(name, entry["clause"], entry["title"], entry["about"], entry.get("coded", False), nodes)
+
+
+def _nodes(entries: list[dict[str, Any]], clause: str) -> tuple[Node, ...]:
+    return tuple(_node(entry, clause) for entry in entries)
+
+
+def _node(entry: dict[str, Any], clause: str) -> Node:
+    if "element" in entry:
+        return _element(entry, clause)
+    if "let" in entry:
+        return Let(entry["let"], _expressions(entry.get("index", [])), _expressions(entry.get("dims", [])), parse(entry["value"]))
+    if "check" in entry:
+        return Check(entry["check"])
+    if "for" in entry:
+        return For(entry["for"], parse(entry["count"]), _nodes(entry["do"], clause))
+    if "if" in entry:
+        return If(parse(entry["if"]), _nodes(entry["then"], clause), _nodes(entry.get("else", []), clause))
+    return Call(entry["call"])
+
+
+def _element(entry: dict[str, Any], clause: str) -> Element:
+    descriptor = _descriptor(entry["descriptor"])
+    low, high = entry.get("range") or _natural_range(descriptor)
+    return Element(
+        name=entry["element"],
+        clause=clause,
+        descriptor=descriptor,
+        low=parse(low),
+        high=parse(high),
+        semantics=entry["semantics"],
+        unit=entry.get("unit", ""),
+        error=entry.get("error", "ConstraintViolation"),
+        enumeration=entry.get("enumeration", ""),
+        index=_expressions(entry.get("index", [])),
+        dims=_expressions(entry.get("dims", [])),
+        context_sets=parse(entry.get("context_sets", 1)),
+        context_set=parse(entry.get("context_set", 0)),
+    )
+
+
+def _expressions(texts: list[Any]) -> tuple[Expression, ...]:
+    return tuple(parse(text) for text in texts)
+
+
+def _descriptor(text: str) -> Descriptor:
+    match = re.fullmatch(r"(u|s|b)\((.+)\)|(leb128)|ae\((\w+)(?:, *(.+))?\)", text)
+    if match is None:
+        raise SyntaxDescriptionError(f"no such descriptor: {text}")
+    if match[3]:
+        return Descriptor(text, "leb128", parse(0))
+    if match[4]:
+        return Descriptor(text, "ae", parse(match[5] or 0), match[4])
+    return Descriptor(text, match[1], parse(match[2]))
+
+
+def _natural_range(descriptor: Descriptor) -> tuple[Any, Any]:
+    """The range of an element that declares none: all that its descriptor can say."""
+    size = descriptor.size.text
+    if descriptor.kind == "u":
+        return 0, (1 << int(size)) - 1
+    if descriptor.kind == "s":
+        return -(1 << (int(size) - 1)), (1 << (int(size) - 1)) - 1
+    if descriptor.kind == "b":
+        return 0, 0
+    if descriptor.binarisation == "flag":
+        return 0, 1
+    raise SyntaxDescriptionError(f"an element with descriptor {descriptor.text} declares its range")
