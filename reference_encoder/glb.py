@@ -72,13 +72,12 @@ class Glb:
         slot = {node: joint for joint, node in enumerate(skin.joints)}
         parents = []
         for joint, node in enumerate(skin.joints):
-            for _ in self.gltf.nodes:  # no more steps than nodes: a damaged file may hold a cycle
-                node = above.get(node, -1)
-                if node < 0 or node in slot:
-                    break
-            else:
-                raise ContentError(f"{self.where}: the nodes above joint {joint} form a cycle")
-            parents.append(slot.get(node, -1))
+            line = []
+            while (node := above.get(node, -1)) >= 0:
+                line.append(node)
+                if len(line) > len(above):
+                    raise ContentError(f"{self.where}: the nodes above joint {joint} form a cycle")
+            parents.append(next((slot[ancestor] for ancestor in line if ancestor in slot), -1))
         return parents
 
     def bind_positions(self, skin: Skin) -> np.ndarray:
