@@ -57,8 +57,10 @@ class Glb:
         """
         try:
             accessor = self.gltf.accessors[index]
+            if accessor.count > len(self._blob):  # sparse accessors have no data to measure against
+                raise ValueError("more rows than bytes")
             rows = self._dense(accessor)
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
             raise ContentError(f"{self.where}: accessor {index} is damaged ({error})") from None
         if rows.dtype.kind == "f":
             return rows.astype(np.float64)
@@ -85,7 +87,10 @@ class Glb:
         if skin.inverseBindMatrices is None:
             raise ContentError(f"{self.where}: the skin has no inverse bind matrices")
         # glTF stores matrices by columns.
-        matrices = self.array(skin.inverseBindMatrices).reshape(-1, 4, 4).transpose(0, 2, 1)
+        columns = self.array(skin.inverseBindMatrices)
+        if columns.shape[1] != 16:
+            raise ContentError(f"{self.where}: the inverse bind matrices are not 4x4")
+        matrices = columns.reshape(-1, 4, 4).transpose(0, 2, 1)
         if len(matrices) < len(skin.joints):
             raise ContentError(f"{self.where}: {len(matrices)} bind matrices for {len(skin.joints)} joints")
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -29,7 +31,7 @@ def _members(path: Path, names: tuple[str, ...]) -> list[bytes]:
                 if name not in found:
                     raise ContentError(f"{path}: the zip holds no {name}")
             return [archive.read(found[name]) for name in names]
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise ContentError(f"{path}: not a readable zip ({error})") from None
 
 
@@ -127,6 +129,36 @@ def _expressions(
     return tuple(names), np.array(targets).reshape(len(targets), count, 3)
 
 
+@dataclass(frozen=True)
+class _Mesh:
+    """What the mesh gives the avatar, in the fields and shapes of `Avatar`."""
+
+    vertices: np.ndarray
+    rig: Rig
+    skin_joints: np.ndarray
+    skin_weights: np.ndarray
+    expression_names: tuple[str, ...]
+    expressions: np.ndarray
+
+
+def _mesh(where: str, data: bytes) -> _Mesh:
+    glb = Glb(where, data)
+    try:
+        node, primitive = _skinned_mesh(glb)
+        if primitive.attributes.POSITION is None:
+            raise ContentError(f"{where}: the mesh has no positions")
+        vertices = glb.array(primitive.attributes.POSITION)
+        if vertices.shape[1] != 3:
+            raise ContentError(f"{where}: the positions of the mesh have {vertices.shape[1]} components")
+        joints, weights = _weights(glb, primitive, len(vertices))
+        rig, skin_joints = _rig(glb, node, joints, weights)
+        names, expressions = _expressions(glb, node, primitive, len(vertices))
+    except (TypeError, AttributeError, LookupError) as error:
+        # pygltflib hands over whatever the JSON holds: a wrong type or index shows up where it is used.
+        raise ContentError(f"{where}: the glTF document is damaged ({error})") from None
+    return _Mesh(vertices, rig, skin_joints, weights, names, expressions)
+
+
 def load_lam_head(path: Path | str) -> Avatar:
     """§1 The avatar in a LAM WebRender zip: offset.ply bound one to one to the vertices of skin.glb.
 
@@ -136,14 +168,9 @@ def load_lam_head(path: Path | str) -> Avatar:
     either reading of that permutation tears the face apart.
     """
     path = Path(path)
-    ply, mesh = _members(path, ("offset.ply", "skin.glb"))
-    glb = Glb(f"{path}/skin.glb", mesh)
-    node, primitive = _skinned_mesh(glb)
-    if primitive.attributes.POSITION is None:
-        raise ContentError(f"{glb.where}: the mesh has no positions")
-    vertices = glb.array(primitive.attributes.POSITION)
-    gaussians = _gaussians(f"{path}/offset.ply", ply, vertices)
-    joints, weights = _weights(glb, primitive, gaussians.count)
-    rig, skin_joints = _rig(glb, node, joints, weights)
-    names, expressions = _expressions(glb, node, primitive, gaussians.count)
-    return Avatar(gaussians, rig, skin_joints, weights, names, expressions)
+    ply, skin = _members(path, ("offset.ply", "skin.glb"))
+    mesh = _mesh(f"{path}/skin.glb", skin)
+    gaussians = _gaussians(f"{path}/offset.ply", ply, mesh.vertices)
+    return Avatar(
+        gaussians, mesh.rig, mesh.skin_joints, mesh.skin_weights, mesh.expression_names, mesh.expressions
+    )

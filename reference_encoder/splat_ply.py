@@ -161,7 +161,7 @@ def load_ply(path: Path) -> Gaussians:
 
 
 def save_ply(path: Path | str, gaussians: Gaussians) -> None:
-    """§1 Writes a binary little-endian 3DGS .ply in float32, axes unchanged.
+    """§1 Writes a binary little-endian 3DGS .ply in float32, axes unchanged (many viewers of PLY put y down).
 
     Opacities are kept 1e-6 away from 0 and 1 because the file stores logits. Normals are zeros: 3DGS writes
     them and some readers expect them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -149,5 +150,5 @@ def load_sog(path: Path) -> Gaussians:
                 return archive.read(name)
 
             return _gaussians(_Planes(str(path), member))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise ContentError(f"{path}: damaged zip ({error})") from None

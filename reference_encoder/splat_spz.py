@@ -203,9 +203,9 @@ def save_spz(path: Path | str, gaussians: Gaussians, fraction_bits: int = 12) ->
     """§1 Writes an .spz of version 3 (gzip), the newest that viewers widely read; axes unchanged.
 
     Largest errors: position 2^-(fraction_bits+1) m per axis (12 bits reach 2048 m), scale 1/32 of a natural
-    logarithm within e^-10 to e^5.9, opacity 1/510, band 0 1/76.5, further bands 1/256 within [-1, 1),
-    rotation 0.3 degrees. Values beyond those ranges clamp, except positions: ContentError. The same input
-    gives the same bytes.
+    logarithm within e^-10 to e^5.9, opacity 1/510, SH band 0 1/76.5 within +-10/3, further bands 1/256 within
+    [-1, 1), rotation 0.3 degrees. Values beyond those ranges clamp, except positions: ContentError. The same
+    input gives the same bytes. SPZ means x right, y up, z towards the viewer, as `Gaussians` does.
     """
     if not 0 <= fraction_bits <= FRACTION_BITS_MAX:
         raise ContentError(f"{path}: {fraction_bits} fraction bits in positions of 24 bits")

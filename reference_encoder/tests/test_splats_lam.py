@@ -160,6 +160,10 @@ def edit(change: Callable[[dict[str, Any]], Any]) -> bytes:
         (lambda d: d["accessors"][2].update(count=2), "3 joints and 2 weights for 3 vertices"),
         (lambda d: d["accessors"][2].update(bufferView=5), "accessor 2 is damaged"),
         (lambda d: d["accessors"][3].update(count=2), "2 bind matrices for 3 joints"),
+        (lambda d: d["skins"][0].update(inverseBindMatrices=0), "bind matrices are not 4x4"),
+        (lambda d: d["accessors"][4].update(count=10**12), "accessor 4 is damaged (more rows than bytes)"),
+        (lambda d: d["nodes"][5].update(mesh=7), "the glTF document is damaged"),
+        (lambda d: d.update(skins=None), "the glTF document is damaged"),
     ],
 )
 def test_mesh_damage_is_named(tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str) -> None:
