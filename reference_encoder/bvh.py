@@ -91,6 +91,8 @@ def read_bvh(path: str | Path) -> BvhClip:
         raise tokens.fail(f"{count} frames of {frame_time} s")
     if values.size != count * width:
         raise tokens.fail(f"{values.size} channel values, {count} frames of {width} expected")
+    if not (np.isfinite(values).all() and np.isfinite(tree.offsets).all() and np.isfinite(frame_time)):
+        raise tokens.fail("a number is not finite")
     rotations, translations = _read_frames(tree, values.reshape(count, width), tokens)
     joints = np.array(tree.offsets)
     for joint, parent in enumerate(tree.parents[1:], start=1):

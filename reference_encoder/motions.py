@@ -101,7 +101,7 @@ def _posed(poses: np.ndarray, translations: np.ndarray, fps: Fraction, where: st
     if translations.shape != (len(poses), 3):
         raise ContentError(f"{where}: trans of shape {translations.shape}, ({len(poses)}, 3) expected")
     names = _LAYOUTS[poses.shape[1]]
-    rotations = poses.reshape(len(poses), -1, 3)
+    rotations = poses.reshape(len(poses), len(names), 3)
     if names is SMPLH_JOINTS:  # the same body and hands, without jaw and eyes
         full = np.zeros((len(poses), len(SMPLX_JOINTS), 3))
         full[:, [SMPLX_JOINTS.index(name) for name in names]] = rotations

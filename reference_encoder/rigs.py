@@ -71,6 +71,8 @@ def _read(
 
 def strongest(joints: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The `count` largest of each row's weights (N, K), largest first, scaled to sum to 1."""
+    if np.ndim(weights) != 2 or np.shape(joints) != np.shape(weights):
+        raise ContentError(f"skin weights: {np.shape(joints)} joints for {np.shape(weights)} weights")
     order = np.argsort(-weights, axis=1, kind="stable")[:, :count]
     kept = np.take_along_axis(np.asarray(weights, dtype=np.float64), order, axis=1)
     total = kept.sum(axis=1, keepdims=True)
