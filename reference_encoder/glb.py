@@ -94,6 +94,10 @@ class Glb:
         if len(matrices) < len(skin.joints):
             raise ContentError(f"{self.where}: {len(matrices)} bind matrices for {len(skin.joints)} joints")
         try:
-            return np.linalg.inv(matrices[: len(skin.joints)])[:, :3, 3]
+            origins = np.linalg.inv(matrices[: len(skin.joints)])[:, :3, 3]
         except np.linalg.LinAlgError:
             raise ContentError(f"{self.where}: an inverse bind matrix is singular") from None
+        bad = ~np.isfinite(origins).all(axis=1)
+        if bad.any():
+            raise ContentError(f"{self.where}: the inverse bind matrix of joint {bad.argmax()} is not finite")
+        return origins

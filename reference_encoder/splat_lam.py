@@ -84,10 +84,11 @@ def _kept_joints(where: str, parents: list[int], used: np.ndarray) -> list[int]:
 def _rig(glb: Glb, node: Node, joints: np.ndarray, weights: np.ndarray) -> tuple[Rig, np.ndarray]:
     """The pruned rig, and `joints` (N, K) renumbered to it; influences without weight point at joint 0."""
     skin = glb.gltf.skins[node.skin]
-    if joints.max(initial=0, where=weights > 0) >= len(skin.joints):
+    bound = np.unique(joints[weights > 0])
+    if bound[0] < 0 or bound[-1] >= len(skin.joints):
         raise ContentError(f"{glb.where}: a vertex is bound to a joint the skin does not have")
     parents = glb.joint_parents(skin)
-    kept = _kept_joints(glb.where, parents, np.unique(joints[weights > 0]))
+    kept = _kept_joints(glb.where, parents, bound)
     slot = {joint: index for index, joint in enumerate(kept)} | {-1: -1}
     rig = Rig(
         names=tuple(glb.gltf.nodes[skin.joints[joint]].name or f"joint_{joint}" for joint in kept),

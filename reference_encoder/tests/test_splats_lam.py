@@ -87,10 +87,10 @@ def gltf() -> dict[str, Any]:
     }
 
 
-def glb(document: dict[str, Any]) -> bytes:
+def glb(document: dict[str, Any], views: list[np.ndarray] = VIEWS) -> bytes:
     text = json.dumps(document).encode()
     text += b" " * (-len(text) % 4)
-    binary = b"".join(view.tobytes() + bytes(-view.nbytes % 4) for view in VIEWS)
+    binary = b"".join(view.tobytes() + bytes(-view.nbytes % 4) for view in views)
     chunks = (
         struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
     )
@@ -172,6 +172,29 @@ def test_mesh_damage_is_named(tmp_path: Path, change: Callable[[dict[str, Any]],
         load_lam_head(path)
     assert str(error.value).startswith(f"{path}/")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("view", "place", "value", "message"),
+    [
+        (1, (0, 0), 3, "bound to a joint the skin does not have"),
+        (2, (1, 0), np.nan, "skin weight of Gaussian 1 is not finite"),
+        (2, (1, 1), -0.25, "skin weights of vertex 1 are negative or all zero"),
+        (2, (2, 0), 0, "skin weights of vertex 2 are negative or all zero"),
+        (3, (1, 13), np.inf, "the inverse bind matrix of joint 1 is not finite"),
+        (3, (1, 0), 0, "an inverse bind matrix is singular"),
+        (4, (0,), 3, "accessor 4 is damaged"),
+        (5, (0, 1), np.nan, "morph target jawOpen of Gaussian 2 is not finite"),
+        (0, (1, 2), np.nan, "position of Gaussian 1 is not finite"),
+    ],
+)
+def test_bad_mesh_values_are_named(
+    tmp_path: Path, view: int, place: tuple[int, ...], value: float, message: str
+) -> None:
+    views = [stored.copy() for stored in VIEWS]
+    views[view][place] = value
+    with pytest.raises(ContentError, match=message):
+        load_lam_head(head(tmp_path / "head.zip", mesh=glb(gltf(), views)))
 
 
 def test_file_damage_is_named(tmp_path: Path) -> None:
