@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,6 +10,28 @@ from pathlib import Path
 import numpy as np
 
 from reference_encoder.content import ContentError
+
+# What NumPy and zipfile raise on bytes that are not what they claim to be.
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, SyntaxError, MemoryError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+def load_array(path: str | Path) -> np.ndarray:
+    """The array of an .npy file. Raises ContentError for a file that holds none."""
+    path = Path(path)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except _DAMAGE as error:
+        raise ContentError(f"{path.name}: cannot be read as .npy: {_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise ContentError(f"{path.name}: an archive, one array expected")
+    return array
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -25,8 +48,8 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
                     arrays[name] = archive[name]
                 except ValueError:  # a pickled object: files carry some beside the arrays that matter
                     continue
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ContentError(f"{path.name}: cannot be read as .npz: {error}") from error
+    except _DAMAGE as error:
+        raise ContentError(f"{path.name}: cannot be read as .npz: {_line(error)}") from error
     return arrays
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from reference_encoder.arrays import load_arrays, take_numbers
+from reference_encoder.arrays import load_array, load_arrays, take_numbers
 from reference_encoder.bvh import read_bvh
 from reference_encoder.content import ContentError, Motion, Rig
 from reference_encoder.skeletons import SMPL_JOINTS, SMPLH_JOINTS, SMPLX_JOINTS, leg_length, smplx_skeleton
@@ -84,11 +84,8 @@ def _load_amass(path: Path) -> Motion:
 
 
 def _load_poses(path: Path) -> Motion:
-    try:
-        poses = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise ContentError(f"{path.name}: cannot be read: {error}") from error
-    if not isinstance(poses, np.ndarray) or poses.dtype.kind not in "fiu":
+    poses = load_array(path)
+    if poses.dtype.kind not in "fiu":
         raise ContentError(f"{path.name}: not an array of numbers")
     poses = np.atleast_2d(poses.astype(np.float64))
     return _posed(poses, np.zeros((len(poses), 3)), Fraction(30), path.name)
@@ -137,6 +134,8 @@ def _load_arkit(path: Path) -> Motion:
             track = json.load(file)
         names = tuple(str(name) for name in track["names"])
         weights = [frame["weights"] for frame in track["frames"]]
+        _check_widths(weights, len(names), path.name)
+        expressions = np.array(weights, dtype=np.float64).reshape(len(weights), len(names))
         times = np.array([frame["time"] for frame in track["frames"]], dtype=np.float64)
         head = np.array(track.get("head_pose") or np.zeros((len(times), 3)), dtype=np.float64)
     except json.JSONDecodeError as error:
@@ -145,17 +144,19 @@ def _load_arkit(path: Path) -> Motion:
         raise ContentError(f"{path.name}: an ARKit track needs {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"{path.name}: not an ARKit track: {error}") from error
-    for index, row in enumerate(weights):
-        if not isinstance(row, list) or len(row) != len(names):
-            raise ContentError(f"{path.name}: frame {index} has not {len(names)} weights")
     if head.shape != (len(times), 3):
         raise ContentError(f"{path.name}: head_pose of shape {head.shape}, ({len(times)}, 3) expected")
     step = np.diff(times).mean() if len(times) > 1 else 1 / 30
     if not np.isfinite(step) or step <= 0:
         raise ContentError(f"{path.name}: times do not increase")
-    expressions = np.array(weights, dtype=np.float64).reshape(len(times), len(names))
     still = np.zeros((len(times), 3))
     return Motion(head[:, None], still, expressions, frame_rate(1 / step, path.name), ("head",), names)
+
+
+def _check_widths(rows: list[list[float]], width: int, where: str) -> None:
+    for index, row in enumerate(rows):
+        if len(row) != width:
+            raise ContentError(f"{where}: frame {index} has {len(row)} weights, {width} expected")
 
 
 def _check(motion: Motion, where: str) -> None:

@@ -119,21 +119,13 @@ def retarget(
     source = source or _implied_skeleton(motion.joint_names)
     if motion.rotations.shape[1] != source.count:
         raise ContentError(f"motion: {motion.rotations.shape[1]} joints, its skeleton has {source.count}")
-    driver = smplx_names(source.names)
-    driven = {joint: name for name, joint in smplx_names(rig.names).items()}
-    for joint_name, name in (names or {}).items():
-        if joint_name not in rig.names or name not in driver:
-            raise ContentError(f"motion: cannot drive joint {joint_name!r} by {name!r}")
-        driven[rig.names.index(joint_name)] = name
-    if not any(name in driver for name in driven.values()):
-        raise ContentError("motion: none of its joints is known by name in the rig")
-
+    drivers = _drivers(source, rig, names or {})
     still = np.zeros(3)
     world = joint_matrices(source, motion.rotations, still)[..., :3]
     world = world @ np.swapaxes(t_pose_rotations(source), -1, -2)
     posed = np.empty((motion.count, rig.count, 3, 3))
     for joint, parent in enumerate(rig.parents):
-        by = driver.get(driven.get(joint, ""))
+        by = drivers.get(joint)
         held = np.broadcast_to(np.eye(3), (motion.count, 3, 3)) if parent < 0 else posed[:, parent]
         posed[:, joint] = held if by is None else world[:, by]
     rotations = unwrap(_to_local(rig, posed @ t_pose_rotations(rig)))
@@ -142,6 +134,19 @@ def retarget(
     if ground:
         translations[:, 1] += _floor_gap(rig, rotations, translations)
     return replace(motion, rotations=rotations, translations=translations, joint_names=rig.names)
+
+
+def _drivers(source: Rig, rig: Rig, names: dict[str, str]) -> dict[int, int]:
+    """Each joint of `rig` that a joint of `source` drives -> that joint."""
+    known = smplx_names(source.names)
+    drivers = {joint: known[name] for name, joint in smplx_names(rig.names).items() if name in known}
+    for joint_name, name in names.items():
+        if joint_name not in rig.names or name not in known:
+            raise ContentError(f"motion: cannot drive joint {joint_name!r} by {name!r}")
+        drivers[rig.names.index(joint_name)] = known[name]
+    if not drivers:
+        raise ContentError("motion: none of its joints is known by name in the rig")
+    return drivers
 
 
 def _implied_skeleton(names: tuple[str, ...]) -> Rig:

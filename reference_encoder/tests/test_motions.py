@@ -250,8 +250,9 @@ def test_arkit_track(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frames": [{"weights": [1], "time": 0}]}, "frame 0 has not 2 weights"),
+        ({"frames": [{"weights": [1], "time": 0}]}, "frame 0 has 1 weights, 2 expected"),
         ({"frames": [{"weights": [1, 2]}]}, "needs 'time'"),
+        ({"frames": [{"weights": [1, "x"], "time": 0}]}, "not an ARKit track"),
         ({"head_pose": [[0, 0, 0]]}, r"head_pose of shape \(1, 3\)"),
         ({"frames": [{"weights": [1, 2], "time": 0}] * 3}, "times do not increase"),
         ({"frames": []}, "no frames|head_pose"),
