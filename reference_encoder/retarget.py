@@ -136,6 +136,20 @@ def retarget(
     return replace(motion, rotations=rotations, translations=translations, joint_names=rig.names)
 
 
+def match_expressions(motion: Motion, names: tuple[str, ...]) -> Motion:
+    """The motion with its expression weights in the order of `names`, zero for those it does not have.
+
+    Raises ContentError when it has weights and none of them is among `names`.
+    """
+    known = {name: column for column, name in enumerate(motion.expression_names)}
+    shared = [name in known for name in names]
+    if known and not any(shared):
+        raise ContentError(f"motion: none of its {len(known)} expressions is among the avatar's {len(names)}")
+    expressions = np.zeros((motion.count, len(names)))
+    expressions[:, shared] = motion.expressions[:, [known[name] for name in names if name in known]]
+    return replace(motion, expressions=expressions, expression_names=tuple(names))
+
+
 def _drivers(source: Rig, rig: Rig, names: dict[str, str]) -> dict[int, int]:
     """Each joint of `rig` that a joint of `source` drives -> that joint."""
     known = smplx_names(source.names)

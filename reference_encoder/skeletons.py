@@ -19,7 +19,7 @@ HAND_JOINTS = tuple(
 SMPLX_JOINTS = (*BODY_JOINTS, "jaw", "left_eye", "right_eye", *HAND_JOINTS)
 SMPLH_JOINTS = (*BODY_JOINTS, *HAND_JOINTS)
 SMPL_JOINTS = (*BODY_JOINTS, "left_hand", "right_hand")
-FLAME_JOINTS = ("pelvis", "neck", "jaw", "left_eye", "right_eye")
+FLAME_JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
 
 _BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 _HAND_PARENTS = tuple(

@@ -8,7 +8,7 @@ import pytest
 
 from reference_encoder.content import ContentError, Motion, Rig
 from reference_encoder.float_model import forward_kinematics, joint_matrices, rotation_matrix, skin_points
-from reference_encoder.retarget import retarget, t_pose, t_pose_rotations
+from reference_encoder.retarget import match_expressions, retarget, t_pose, t_pose_rotations
 from reference_encoder.rigs import BodyMesh, load_rig
 from reference_encoder.skeletons import SMPLX_JOINTS, leg_length, smplx_names, smplx_skeleton
 
@@ -203,6 +203,12 @@ def test_t_pose_straightens_arms_and_legs():
     np.testing.assert_allclose(bone(joints, names, "left_shoulder", "left_elbow"), [1, 0, 0], atol=1e-12)
     np.testing.assert_allclose(bone(joints, names, "right_elbow", "right_wrist"), [-1, 0, 0], atol=1e-12)
     np.testing.assert_allclose(bone(joints, names, "right_hip", "right_knee"), [0, -1, 0], atol=1e-12)
+    for side in ("left", "right"):
+        knuckles = bone(joints, names, f"{side}_pinky1", f"{side}_index1")
+        np.testing.assert_allclose(knuckles[1], 0, atol=1e-12)
+        assert knuckles[2] > 0.9  # palms down: the index finger is in front
+        foot = bone(vertices, names, f"{side}_ankle", f"{side}_foot")  # as flat on the floor as before
+        np.testing.assert_allclose(bone(joints, names, f"{side}_ankle", f"{side}_foot"), foot, atol=1e-12)
     assert joints[:, 1].min() == pytest.approx(vertices[:, 1].min())
     again = t_pose_rotations(straight.rig)
     np.testing.assert_allclose(again, np.tile(np.eye(3), (55, 1, 1)), atol=1e-7)
@@ -275,3 +281,14 @@ def test_joints_that_cannot_be_matched_are_an_error():
         retarget(random_motion(), smplx_skeleton(), source=CHAIN)
     with pytest.raises(ContentError, match="cannot drive joint 'tail'"):
         retarget(random_motion(), smplx_skeleton(), names={"tail": "head"})
+
+
+def test_expressions_are_matched_by_name():
+    names = ("smile", "jawOpen")
+    track = replace(random_motion(frames=1), expressions=np.array([[0.2, 0.7]]), expression_names=names)
+    matched = match_expressions(track, ("jawOpen", "blink", "smile"))
+    assert matched.expressions.tolist() == [[0.7, 0.0, 0.2]]
+    assert matched.expression_names == ("jawOpen", "blink", "smile")
+    assert match_expressions(random_motion(), ("blink",)).expressions.tolist() == [[0.0]] * 6
+    with pytest.raises(ContentError, match="none of its 2 expressions is among the avatar's 1"):
+        match_expressions(track, ("blink",))
