@@ -200,6 +200,10 @@ class ReadPort(ValuePort):
         except ValueError as error:
             self.fail("leb128_length", f"{element.name}: {error}")
 
+    def check(self, check: Check) -> None:
+        self.values["bytes_left"] = self.reader.bytes_left
+        super().check(check)
+
     def _decode(self, element: Element) -> int:
         assert self._active is not None
         binarisation = self.standard.binarisations[element.descriptor.binarisation]
@@ -218,21 +222,31 @@ class ReadPort(ValuePort):
         self.functions["start_engine"](self.reader.data, self._engine, start, self.reader.end // 8)
 
     def finish_payload(self, structure: Structure) -> None:
-        if not self.functions["payload_end_is_valid"](self._engine):
-            self.fail("coded_payload_length", f"{self._engine[1] - self._engine[0]} bytes left over in a coded payload")
-        self.reader.position = self.reader.end
+        self.finish_engine(self._engine)
         self._active = None
+
+    def finish_engine(self, engine: list[int]) -> None:
+        """§8.2.5 Checks that the engine has taken its whole payload."""
+        if not self.functions["payload_end_is_valid"](engine):
+            left = engine[1] - engine[0]
+            self.fail("coded_payload_length", f"{left} bytes left over in a coded payload", engine[0] * 8)
+        self.reader.position = self.reader.end
 
 
 def payload_contexts(
-    standard: Standard, structure: Structure, values: Values, kept: dict[str, Any], functions: Functions
-) -> list[int]:
+    standard: Standard,
+    structure: Structure,
+    values: Values,
+    kept: dict[str, Any],
+    functions: Functions,
+    zeros: Callable[[int], Any] = lambda count: [0] * count,
+) -> Any:
     """§8.3.1 The contexts with which a coded payload starts: fresh ones, or those the motion unit before left."""
     if structure.name not in kept or values.get("key_flag", 1) == 1:
         count = standard.context_count(structure.name)
-        kept[structure.name] = [0] * (2 * count)
+        kept[structure.name] = zeros(2 * count)
         functions["reset_contexts"](kept[structure.name], count)
-    contexts: list[int] = kept[structure.name]
+    contexts = kept[structure.name]
     if structure.name != "motion_frames":
         del kept[structure.name]
     return contexts
@@ -319,11 +333,13 @@ def given(values: Mapping[str, Any]) -> Source:
 def chosen(generator: random.Random, presets: Mapping[str, Any]) -> Source:
     """§5.1 A source of random values within each range, ends preferred; `presets` fixes elements by name.
 
-    A preset is a value, or a function of (generator, low, high).
+    A preset is a value, a list with the values of an array, or a function of (generator, low, high).
     """
 
     def source(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         preset = presets.get(element.name)
+        for position in index if isinstance(preset, list) else ():
+            preset = preset[position]
         if preset is not None:
             value = preset(generator, low, high) if callable(preset) else preset
             return value if isinstance(value, bytes) else min(max(value, low), high)

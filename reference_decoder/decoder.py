@@ -1,0 +1,295 @@
+"""§7.1 The decoder: units in, frames out; a damaged unit costs only what depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import spec
+from reference_decoder.engine import Array, Compiled, Engine
+from reference_decoder.frames import Canonical, Frame
+from reference_decoder.rendering import Camera
+from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, level_limits, read_unit
+from spec.errors import KINDS, StreamError
+
+
+class Decoder:
+    """§7.1 Decodes one stream. Headers, metadata and errors met so far are attributes.
+
+    `engine` is Compiled() (default) or Executed(). With `strict`, the first error is raised; otherwise
+    errors are collected in `errors` and decoding goes on with whatever is intact.
+    """
+
+    def __init__(self, data: bytes, engine: Engine | None = None, strict: bool = False):
+        self.data = data
+        self.engine: Engine = engine or Compiled()
+        self.strict = strict
+        self.standard = spec.standard()
+        self.errors: list[StreamError] = []
+        self.sequence: dict[str, Any] = {}
+        self.avatar: dict[str, Any] = {}
+        self.canonical: Canonical | None = None
+        self.cameras: dict[int, Camera] = {}
+        self.hashes: dict[int, dict[str, tuple[int, bytes]]] = {}
+        self.joint_names: dict[int, str] = {}
+        self.expression_names: dict[int, str] = {}
+        self.description = ""
+        self.end_frame_count: int | None = None
+        self._header_bytes: dict[str, bytes] = {}
+        self._shared = False  # whether a frame handed out refers to `canonical`
+        self._contexts: dict[str, Any] = {}
+        self._next_frame = 0
+        self._broken = False  # whether motion waits for a random access point
+        self._damaged: set[str] = set()
+        self._previous: Array = []
+        self._before: Array = []
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """§6.8 Yields the frames from index `start` on, entering at the random access point before it."""
+        units = UnitReader(self.data)
+        entry = self._entry_unit(start) if start > 0 else 0
+        for unit in units:
+            if unit.type == "motion" and unit.index < entry:
+                continue
+            try:
+                for frame in self._unit(unit, units, entered=entry > 0 and unit.index == entry):
+                    if frame.index >= start:
+                        yield frame
+            except StreamError as error:
+                self._record(unit, error)
+        if not self._header_bytes.get("sequence") and not self.errors:
+            self._record(None, self._violation("sequence_first", "the stream is empty", 0))
+
+    def _entry_unit(self, start: int) -> int:
+        """§6.8 The index of the last random access point whose first frame is not after `start`."""
+        entry = 0
+        for unit in UnitReader(self.data):
+            if unit.type == "motion" and unit.layer == 0 and unit.error is None:
+                key, first = peek_motion(self.data, unit)
+                if key and first <= start:
+                    entry = unit.index
+        return entry
+
+    def _unit(self, unit: Unit, units: UnitReader, entered: bool) -> Iterator[Frame]:
+        if unit.error is not None:
+            raise unit.error
+        if unit.index == 0 and unit.type != "sequence":
+            self._record(unit, self._violation("sequence_first", f"the first unit is of type {unit.type_number}", unit.start * 8))
+        if unit.type not in UNIT_STRUCTURES or unit.layer != 0:
+            return
+        if unit.type in ("sequence", "avatar"):
+            self._header(unit, units)
+        elif not self._has_headers(unit):
+            return
+        elif unit.type == "motion":
+            yield from self._motion(unit, entered)
+        else:
+            values = dict(self.avatar)
+            getattr(self, f"_{unit.type}")(unit, values)
+
+    def _has_headers(self, unit: Unit) -> bool:
+        """§6.5 Whether the headers that a unit needs were received; their absence is reported once."""
+        if unit.type in ("metadata", "end"):
+            return bool(self._header_bytes.get("sequence"))
+        if self.avatar:
+            return True
+        if not self._damaged and not any(error.constraint == "avatar_first" for error in self.errors):
+            raise self._violation("avatar_first", f"a unit of type {unit.type} before any avatar header", unit.start * 8)
+        return False
+
+    def _header(self, unit: Unit, units: UnitReader) -> None:
+        payload = self.data[unit.payload_start : unit.payload_end]
+        if unit.type in self._header_bytes:
+            if payload != self._header_bytes[unit.type]:
+                raise self._violation(f"{unit.type}_repeated", "the header differs from the first one", unit.payload_start * 8)
+            return
+        if unit.type == "avatar" and not self.sequence:
+            if "sequence" in self._damaged:
+                return
+            raise self._violation("avatar_after_sequence", "an avatar header before any sequence header", unit.start * 8)
+        values: dict[str, Any] = dict(units.limits)
+        read_unit(self.data, unit, values, self.engine.read_port, {})
+        self._header_bytes[unit.type] = payload
+        self._damaged.discard(unit.type)
+        if unit.type == "sequence":
+            self.sequence = values
+            units.limits = level_limits(self.standard, values["level"])
+            return
+        values.setdefault("joint_parent", [0])
+        for name, dtype in (("joint_parent", np.int64), ("joint_offset", np.int64), ("joint_rotation_step", np.int64), ("sh_step", np.int64)):
+            values[name] = self._as_array(values[name], dtype)
+        self.avatar = values
+        self.canonical = Canonical.empty(self.engine, values)
+        count = 3 + 3 * values["joint_count"] + values["expression_count"]
+        self._previous = self.engine.array((count,), np.int64)
+        self._before = self.engine.array((count,), np.int64)
+
+    def _as_array(self, values: Any, dtype: type) -> Array:
+        return np.array(values, dtype) if isinstance(self.engine.array((1,), dtype), np.ndarray) else values
+
+    def _writable(self) -> Canonical:
+        """The canonical Gaussians, copied first if a frame that was handed out refers to them."""
+        assert self.canonical is not None
+        if self._shared:
+            self.canonical, self._shared = self.canonical.copy(self.engine), False
+        return self.canonical
+
+    def _canonical(self, unit: Unit, values: dict[str, Any]) -> None:
+        index = self._peek(unit, values, "chunk_index")
+        assert self.canonical is not None
+        if index in self.canonical.chunks:
+            return
+        read_unit(self.data, unit, values, self.engine.read_port, {})
+        c, v, f = self._writable(), values, self.engine.functions
+        count, first = v["chunk_count"], v["chunk_index"] * v["chunk_size"]
+        f["decode_positions"](v["position_residual"], v["position_step"], count, first, c.position)
+        f["decode_factors"](
+            v["scale_residual"], v["rotation_component"], v["scale_step"], v["gaussian_rotation_step"], count, first, c.factor
+        )  # fmt: skip
+        f["decode_opacities"](v["opacity_residual"], v["opacity_step"], count, first, c.opacity)
+        f["decode_colours"](v["sh_residual"], v["sh_step"], v["sh_degree"], count, first, c.sh)
+        f["decode_skin"](
+            v["skin_joint"], v["skin_weight"], v["influence_count"], v["skin_weight_bits"], count, first, c.joint, c.weight
+        )  # fmt: skip
+        c.chunks.add(v["chunk_index"])
+
+    def _expression(self, unit: Unit, values: dict[str, Any]) -> None:
+        index = self._peek(unit, values, "expression_index")
+        assert self.canonical is not None
+        if index in self.canonical.expressions:
+            return
+        read_unit(self.data, unit, values, self.engine.read_port, {})
+        offset = self.engine.array((values["gaussian_count"], 3), np.int32)
+        self.engine.functions["decode_expression"](
+            values["offset_flag"], values["offset_residual"], values["expression_offset_step"], values["gaussian_count"], offset
+        )  # fmt: skip
+        c = self._writable()
+        c.offsets[values["expression_index"]] = self.engine.keep_offsets(offset)
+        c.expressions.add(values["expression_index"])
+
+    def _peek(self, unit: Unit, values: dict[str, Any], element: str) -> int:
+        """The first element of a unit, to skip one that was received already; errors are left to the real reading."""
+        from spec.bits import BitReader
+
+        try:
+            value = BitReader(self.data, unit.payload_start * 8, unit.payload_end * 8).read("leb128" if element == "chunk_index" else "u", 8)
+        except (EOFError, ValueError):
+            return -1
+        return int(value)
+
+    def _motion(self, unit: Unit, entered: bool) -> Iterator[Frame]:
+        key, first = peek_motion(self.data, unit)
+        if self._broken and not key:
+            return
+        values = dict(self.avatar) | {"next_frame": self._next_frame}
+        if (entered or self._broken) and first is not None and first >= self._next_frame:
+            values["next_frame"] = first
+        read_unit(self.data, unit, values, self.engine.read_port, self._contexts)
+        self._broken = False
+        for f in range(values["frame_count"] + 1):
+            yield self._frame(f, values)
+
+    def _frame(self, f: int, v: dict[str, Any]) -> Frame:
+        joints, expressions = v["joint_count"], v["expression_count"]
+        started = 0 if v["key_flag"] == 1 and f == 0 else 1
+        if not started:
+            self._previous = self.engine.array((len(self._previous),), np.int64)
+            self._before = self.engine.array((len(self._previous),), np.int64)
+        symbols = self.engine.array((len(self._previous),), np.int64)
+        self.engine.functions["decode_symbols"](
+            f, started, v["predictor"], v["translation_residual"], v["joint_residual"], v["expression_residual"],
+            joints, expressions, self._previous, self._before, symbols,
+        )  # fmt: skip
+        pose = self.engine.array((len(symbols),), np.int64)
+        self.engine.functions["decode_pose"](
+            symbols, v["translation_step"], v["joint_rotation_step"], v["expression_weight_step"], joints, expressions, pose
+        )  # fmt: skip
+        index = v["first_frame"] + f
+        self._next_frame = index + 1
+        self._shared = True
+        assert self.canonical is not None
+        seconds = Fraction(self.sequence["frame_rate_denominator"], self.sequence["frame_rate_numerator"])
+        return Frame(index, index * seconds, not started, self.engine, self.avatar, self.canonical, symbols, pose)
+
+    def _metadata(self, unit: Unit, values: dict[str, Any]) -> None:
+        read_unit(self.data, unit, values, self.engine.read_port, {})
+        kind = self.standard.enumerations["metadata_type"].get(values["metadata_type"], ("", ""))[0]
+        if kind == "hashes":
+            self._hashes(values)
+        elif kind == "camera":
+            self.cameras[values["camera_id"]] = self._camera(values)
+        elif kind == "joint_name":
+            self.joint_names[values["name_index"]] = values["name_text"].decode("utf-8", "replace")
+        elif kind == "expression_name":
+            self.expression_names[values["name_index"]] = values["name_text"].decode("utf-8", "replace")
+        elif kind == "description":
+            self.description = values["description_text"].decode("utf-8", "replace")
+
+    def _hashes(self, values: dict[str, Any]) -> None:
+        stages = self.hashes.setdefault(values["hash_frame"], {})
+        for number, (name, _) in self.standard.enumerations["stage"].items():
+            if values["hash_stages"] >> number & 1:
+                stages[name] = (values["hash_camera"], values["hash_digest"][number])
+
+    def _camera(self, v: dict[str, Any]) -> Camera:
+        rotation = self.engine.functions["matrix_from_vector"](*(int(x) for x in v["camera_rotation"]))
+        return Camera(
+            rotation=np.array([int(entry) for entry in rotation], np.int64).reshape(3, 3),
+            translation=np.array(v["camera_translation"], np.int64),
+            focal=(v["camera_focal"][0], v["camera_focal"][1]),
+            principal=(v["camera_principal"][0], v["camera_principal"][1]),
+            width=v["camera_width"],
+            height=v["camera_height"],
+            background=(v["camera_background"][0], v["camera_background"][1], v["camera_background"][2]),
+        )
+
+    def _end(self, unit: Unit, values: dict[str, Any]) -> None:
+        read_unit(self.data, unit, values, self.engine.read_port, {})
+        self.end_frame_count = values["end_frame_count"]
+
+    def _record(self, unit: Unit | None, error: StreamError) -> None:
+        if error.unit is None and unit is not None:
+            error.unit = unit.index
+        if unit is not None:
+            self._damaged.add(unit.type)
+            self._broken |= unit.type in ("motion", "")
+        self.errors.append(error)
+        if self.strict:
+            raise error
+
+    def _violation(self, constraint: str, message: str, bit: int) -> StreamError:
+        rule = self.standard.constraints[constraint]
+        return KINDS[rule.error](message, constraint=constraint, clause=rule.clause, bit_offset=bit)
+
+
+def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int | None]:
+    """§5.8 (key_flag, first_frame) of a motion unit without decoding it; None where it is too short."""
+    from spec.bits import BitReader
+
+    reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
+    try:
+        key, _, first = reader.read("u", 1), reader.read("u", 7), reader.read("leb128", 0)
+    except (EOFError, ValueError):
+        return False, None
+    assert isinstance(first, int)
+    return bool(key), first
+
+
+def open_stream(source: bytes | str | Path) -> bytes:
+    """The bytes of a stream given as bytes or as a file."""
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
+
+
+def decode(
+    source: bytes | str | Path, *, start: int = 0, engine: Engine | None = None, strict: bool = True
+) -> Iterator[Frame]:
+    """§7.1 The frames of a stream, from the frame `start` on.
+
+    Raises a StreamError (Malformed, ConstraintViolation, Unsupported or ResourceLimit) at the first
+    error, or with `strict=False` goes on with what is intact; use Decoder to see the errors then.
+    """
+    yield from Decoder(open_stream(source), engine, strict).frames(start)

@@ -1,0 +1,132 @@
+"""§8 Reads and writes whole arithmetic-coded payloads with code compiled from the syntax description."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+import spec
+from reference_decoder import jit
+from spec.bits import BitReader
+from spec.errors import StreamError
+from spec.load import Element, Standard, Structure
+from spec.ports import Functions, Observer, ReadPort, Values, payload_contexts, range_error
+from spec.textports import FAULT_FULL, FAULT_NONE, FAULT_OVERRUN, PayloadCode, payload_code
+
+_SCOPE_DTYPE = np.int32
+
+
+@dataclass(frozen=True)
+class CompiledPayload:
+    """§8 One compiled payload function with what its caller must know."""
+
+    code: PayloadCode
+    run: Callable[..., None]
+
+    def allocate(self, values: Mapping[str, Any], constants: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The arrays the payload fills, zeroed; their sizes follow from headers that were checked."""
+        scope = {**constants, **values}
+        return {
+            name: np.zeros([dim.evaluate(scope) for dim in dims], _SCOPE_DTYPE) for name, dims in self.code.arrays
+        }
+
+    def call(self, buffer: np.ndarray, engine: np.ndarray, contexts: np.ndarray, values: Values, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Runs it; returns the fault record and the 1/256 bits spent by element (accounting only)."""
+        fault = np.full(16, FAULT_NONE, np.int64)
+        spent = np.zeros(len(self.code.elements), np.int64)
+        scalars = [int(values[name]) for name in self.code.scalars]
+        self.run(buffer, engine, contexts, fault, spent, *scalars, *(arrays[name] for name, _ in self.code.arrays))
+        return fault, spent
+
+
+@functools.cache
+def compiled(structure: str, mode: str) -> CompiledPayload:
+    """§8 The compiled reader (`read`, `account`) or writer (`write`) of a coded structure."""
+    code = payload_code(spec.standard(), structure, mode)
+    header = jit.module_header(spec.document())
+    functions = sorted(name for name in spec.document().blocks if name + "(" in code.source)
+    header += f"from hga_generated_document import {', '.join(functions)}\n\n" if functions else ""
+    jit.document_module()
+    module = jit.generated_module(code.name, f"{header}@njit(**{jit.OPTIONS!r})\n{code.source}")
+    return CompiledPayload(code, getattr(module, code.name))
+
+
+class FastReadPort(ReadPort):
+    """§8 A ReadPort whose coded payloads are read by compiled code instead of being walked."""
+
+    mode = "read"
+
+    def __init__(
+        self,
+        standard: Standard,
+        values: Values,
+        reader: BitReader,
+        functions: Functions,
+        contexts: dict[str, Any] | None = None,
+        observer: Observer | None = None,
+    ):
+        super().__init__(standard, values, reader, functions, contexts, observer)
+        self.spent: dict[str, int] = {}
+
+    def structure(self, structure: Structure) -> Iterator[None]:
+        if structure.coded:
+            self._read_payload(structure)
+        else:
+            yield
+
+    def _read_payload(self, structure: Structure) -> None:
+        payload = compiled(structure.name, self.mode)
+        contexts = payload_contexts(self.standard, structure, self.values, self.contexts, self.functions, _int_zeros)
+        data = np.frombuffer(self.reader.data, np.uint8)
+        engine = np.zeros(4, np.int64)
+        self.functions["start_engine"](data, engine, self.reader.position // 8, self.reader.end // 8)
+        arrays = payload.allocate(self.values, self.standard.constant_values)
+        fault, spent = payload.call(data, engine, contexts, self.values, arrays)
+        if fault[0] != FAULT_NONE:
+            self._raise(payload.code, fault)
+        self.finish_engine([int(entry) for entry in engine])
+        self.values.update(arrays)
+        self.spent |= {element.name: int(n) for element, n in zip(payload.code.elements, spent, strict=True)}
+
+    def _raise(self, code: PayloadCode, fault: np.ndarray) -> NoReturn:
+        element = code.elements[int(fault[5])]
+        bit = int(fault[4]) * 8
+        if fault[0] == FAULT_OVERRUN:
+            self.fail("coded_payload_length", f"{element.name} reads beyond the end of its payload", bit)
+        raise payload_error(element, fault, bit)
+
+
+class AccountingPort(FastReadPort):
+    """§8.5.1 A FastReadPort that also counts the information spent on each element, in 1/256 bit."""
+
+    mode = "account"
+
+
+def payload_error(element: Element, fault: np.ndarray, bit: int) -> StreamError:
+    """§6.2 The range error that a fault record stands for, equal to the one of the interpreted walk."""
+    index = tuple(int(i) for i in fault[6 : 6 + len(element.index)])
+    return range_error(element, index, int(fault[1]), int(fault[2]), int(fault[3]), bit)
+
+
+def write_payload(structure: Structure, values: Values, contexts: np.ndarray) -> bytes:
+    """§C Encodes a coded payload from the arrays in `values`; raises the error of the first value out of range."""
+    payload = compiled(structure.name, "write")
+    arrays = {name: np.ascontiguousarray(values[name], _SCOPE_DTYPE) for name, _ in payload.code.arrays}
+    output = np.zeros(65536 + 8 * sum(array.size for array in arrays.values()), np.uint8)
+    engine = np.zeros(3, np.int64)
+    jit.function("start_encoder")(engine)
+    fault, _ = payload.call(output, engine, contexts, values, arrays)
+    if fault[0] == FAULT_FULL:
+        raise MemoryError(f"{structure.name}: the payload is larger than its bound")
+    if fault[0] != FAULT_NONE:
+        raise payload_error(payload.code.elements[int(fault[5])], fault, int(fault[4]) * 8)
+    length = jit.function("finish_encoder")(output, engine)
+    return output[:length].tobytes()
+
+
+def _int_zeros(count: int) -> np.ndarray:
+    return np.zeros(count, np.int64)

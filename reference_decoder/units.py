@@ -1,0 +1,159 @@
+"""§5.3 Cuts a stream into units and reads the structures that stand in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import spec
+from spec.bits import BitReader
+from spec.errors import KINDS, Malformed, StreamError
+from spec.load import Standard
+from spec.ports import Observer, ReadPort
+from spec.walk import walk
+
+UNIT_STRUCTURES = {
+    "sequence": "sequence_header",
+    "avatar": "avatar_header",
+    "canonical": "canonical_unit",
+    "expression": "expression_unit",
+    "motion": "motion_unit",
+    "metadata": "metadata_unit",
+    "end": "end_of_sequence",
+}
+"""§5.3 The structure in the payload of each type of unit."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """§5.3 One unit: its place in the stream (bytes), its header, and what is wrong with it, if anything."""
+
+    index: int
+    start: int
+    payload_start: int
+    payload_end: int
+    end: int
+    type: str  # a name of the unit_type enumeration, or "" for one that is not listed
+    type_number: int
+    layer: int
+    error: StreamError | None = None
+
+
+class UnitReader:
+    """§5.3 Iterates over the units of a stream; `limits` are those of the level once it is known."""
+
+    def __init__(self, data: bytes):
+        self.standard = spec.standard()
+        self.data = data
+        self.limits = widest_limits(self.standard)
+
+    def __iter__(self) -> Iterator[Unit]:
+        """Yields every unit; a header that cannot be read ends the iteration with a unit that carries the error."""
+        position, index = 0, 0
+        while position < len(self.data):
+            unit = self._read(position, index)
+            yield unit
+            position, index = unit.end, index + 1
+
+    def _read(self, start: int, index: int) -> Unit:
+        values: dict[str, Any] = dict(self.limits)
+        reader = BitReader(self.data, start * 8)
+        port = _HeaderPort(self.standard, values, reader, {})
+        try:
+            walk(self.standard, "unit_header", port)
+        except StreamError as error:
+            error.unit = index
+            end = port.unit_end if port.unit_end is not None else len(self.data)
+            return Unit(index, start, end, end, end, "", values.get("unit_type", 0), values.get("unit_layer", 0), error)
+        end = port.unit_end
+        assert end is not None
+        payload_end = end - 4 * values["unit_checksum_flag"]
+        number = values["unit_type"]
+        name = self.standard.enumerations["unit_type"].get(number, ("", ""))[0]
+        unit = Unit(index, start, reader.position // 8, payload_end, end, name, number, values["unit_layer"])
+        if values["unit_checksum_flag"]:
+            return self._checked(unit, port)
+        return unit
+
+    def _checked(self, unit: Unit, port: _HeaderPort) -> Unit:
+        values: dict[str, Any] = {}
+        reader = BitReader(self.data, unit.payload_end * 8, unit.end * 8)
+        walk(self.standard, "unit_checksum", ReadPort(self.standard, values, reader, {}))
+        if values["unit_checksum"] == crc32(self.data, port.size_end, unit.payload_end):
+            return unit
+        rule = self.standard.constraints["unit_checksum_matches"]
+        error = KINDS[rule.error](
+            f"unit_checksum is {values['unit_checksum']:#010x}, the bytes of the unit do not agree",
+            constraint=rule.id,
+            clause=rule.clause,
+            bit_offset=unit.payload_end * 8,
+            unit=unit.index,
+        )
+        return Unit(**{**unit.__dict__, "error": error})
+
+
+class _HeaderPort(ReadPort):
+    """Notes where the unit ends as soon as its size is known to fit, so that a bad header costs one unit."""
+
+    unit_end: int | None = None
+    size_end = 0
+
+    def check(self, check: Any) -> None:
+        super().check(check)
+        if check.constraint == "unit_size_fits":
+            self.size_end = self.reader.position // 8
+            self.unit_end = self.size_end + self.values["unit_size"]
+            self.reader.end = self.unit_end * 8
+
+
+def crc32(data: bytes, start: int, end: int) -> int:
+    """§8.6 The checksum; the library's CRC-32 is this one, by test."""
+    import zlib
+
+    return zlib.crc32(data[start:end])
+
+
+def widest_limits(standard: Standard) -> dict[str, int]:
+    """§A.2 The limits that hold before the level is known: the greatest of any level."""
+    return {name: max(level[name] for level in standard.levels.values()) for name in standard.limits}
+
+
+def level_limits(standard: Standard, number: int) -> dict[str, int]:
+    """§A.2 The limits of a level by its number."""
+    level = next(level for level in standard.levels.values() if level["number"] == number)
+    return {name: level[name] for name in standard.limits}
+
+
+PortFactory = Callable[[dict[str, Any], BitReader, dict[str, Any], Observer | None], ReadPort]
+
+
+def read_unit(
+    data: bytes,
+    unit: Unit,
+    values: dict[str, Any],
+    port_factory: PortFactory,
+    contexts: dict[str, Any],
+    observer: Observer | None = None,
+) -> ReadPort:
+    """§5.3 Reads the structure in a unit into `values`; raises a StreamError that names the unit."""
+    standard = spec.standard()
+    reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
+    port = port_factory(values, reader, contexts, observer)
+    try:
+        walk(standard, UNIT_STRUCTURES[unit.type], port)
+        if reader.position != reader.end and not _reserved_metadata(standard, unit, values):
+            left = reader.end - reader.position
+            port.fail("unit_trailing_bytes", f"{left} bits left over in a unit of type {unit.type}")
+    except StreamError as error:
+        error.unit = unit.index
+        raise
+    return port
+
+
+def _reserved_metadata(standard: Standard, unit: Unit, values: dict[str, Any]) -> bool:
+    """§6.10 An item of metadata of a type that is not listed is skipped whole."""
+    return unit.type == "metadata" and values["metadata_type"] not in standard.enumerations["metadata_type"]
+
+
+__all__ = ["UNIT_STRUCTURES", "Malformed", "Unit", "UnitReader", "crc32", "level_limits", "read_unit", "widest_limits"]
