@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import spec
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+import spec
 
 LANES = 8
 _INT = ir.IntType(32)
@@ -99,7 +100,8 @@ def blend_lanes(typingctx: Any, state: Any, at: Any, plane: Any, u: Any, l00: An
     """§9.8 Blends one Gaussian into LANES pixels of a row.
 
     `state` is an int32 array of four planes (transmittance Q.30; sums of red, green, blue Q.28),
-    `plane` places apart, `at` the first pixel's place; u (Q.24, before `reach`) and l00 are int32, v_square Q.28.
+    `plane` places apart, `at` the first pixel's place; u (Q.24, before `reach`) belongs to that pixel,
+    v_square is Q.28.
     """
     signature = types.void(state, types.intp, types.intp, *[types.int32] * 7)
 

@@ -1,17 +1,18 @@
-"""§9.7-§9.9 The image: tiles, row spans and threads around the document's blending rules."""
+"""§9.7-§9.9 The image: tiles, row spans and threads around the blending rules."""
 
 from __future__ import annotations
 
-import threading
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numba import njit, prange
 
+import spec
 from reference_decoder import jit
 from reference_decoder.lanes import LANES, blend_lanes
-
-PARALLEL = threading.Lock()
+from reference_decoder.projection import Camera, Projected
+from reference_decoder.threads import PARALLEL
 
 _pixel_offset = jit.function("pixel_offset")
 _pixel_v = jit.function("pixel_v")
@@ -20,33 +21,45 @@ _final_coverage = jit.function("final_coverage")
 
 TILE_WIDTH = 64
 TILE_HEIGHT = 16
-_STRIDE = TILE_WIDTH + LANES
-_PLANE = TILE_HEIGHT * _STRIDE + LANES
-_REFRESH = 32
-_ONE = 1 << 30
-_T_MIN = 107374
+_STRIDE = TILE_WIDTH + LANES  # a vector that starts at the last pixel of a row ends in the padding
+_PLANE = TILE_HEIGHT * _STRIDE
+_REFRESH = 32  # Gaussians between two looks at which pixels are finished
+_SLACK = 0.0625  # pixels; spans are computed in floating point and must only ever be too wide
 _OPACITY_STEP = 64
+_TRANSMITTANCE_ONE = spec.document().constants["TRANSMITTANCE_ONE_Q30"]
 
 
-def _reach_table() -> np.ndarray:
-    """An upper bound, per 64 steps of opacity, of sqrt(u^2 + v^2) where alpha reaches ALPHA_MIN_Q16."""
+def reach_table() -> np.ndarray:
+    """§9.7 Per 64 steps of opacity, a bound of sqrt(u^2 + v^2) beyond which alpha is below ALPHA_MIN_Q16.
+
+    The exact weight is raised by 3e-4 for the cubic's error, the bound by three steps of u for its rounding.
+    """
     opacity = np.minimum(16384, np.arange(257) * _OPACITY_STEP + _OPACITY_STEP - 1)
-    exponent = np.log2(opacity * 4 / 257 * 1.0003)
+    exponent = np.log2(opacity * 4 * 1.0003 / spec.document().constants["ALPHA_MIN_Q16"])
     return np.where(exponent > 0, np.sqrt(np.maximum(exponent, 0)) + 3 / 16384, 0.0)
 
 
-REACH = _reach_table()
+_REACH = reach_table()
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Which Gaussians can touch which tile: `members[starts[t]:starts[t + 1]]`, in sorted order."""
+
+    columns: int
+    starts: np.ndarray
+    members: np.ndarray
 
 
 @njit(inline="always")
 def _extent(record):
     """Half the width and half the height in pixels of what a record can touch; zero if nothing."""
-    reach = REACH[record[10] // _OPACITY_STEP]
+    reach = _REACH[record[10] // _OPACITY_STEP]
     if reach == 0.0:
         return 0.0, 0.0
     l00, l01, l11 = record[4] / 16777216.0, record[5] / 16777216.0, record[6] / 16777216.0
     skew = l01 / l11
-    return reach / l00 * np.sqrt(1.0 + skew * skew) + 0.0625, reach / l11 + 0.0625
+    return reach / l00 * np.sqrt(1.0 + skew * skew) + _SLACK, reach / l11 + _SLACK
 
 
 @njit(inline="always")
@@ -58,13 +71,17 @@ def _tiles(record, columns, rows):
     x, y = record[2] / 4096.0 - 0.5, record[3] / 4096.0 - 0.5
     x0 = min(max(np.int64(np.ceil(x - half_width)), 0), columns * TILE_WIDTH) // TILE_WIDTH
     y0 = min(max(np.int64(np.ceil(y - half_height)), 0), rows * TILE_HEIGHT) // TILE_HEIGHT
-    x1 = (min(max(np.int64(np.floor(x + half_width)), -1), columns * TILE_WIDTH - 1) + TILE_WIDTH) // TILE_WIDTH
-    y1 = (min(max(np.int64(np.floor(y + half_height)), -1), rows * TILE_HEIGHT - 1) + TILE_HEIGHT) // TILE_HEIGHT
+    x1 = (
+        min(max(np.int64(np.floor(x + half_width)), -1), columns * TILE_WIDTH - 1) + TILE_WIDTH
+    ) // TILE_WIDTH
+    y1 = (
+        min(max(np.int64(np.floor(y + half_height)), -1), rows * TILE_HEIGHT - 1) + TILE_HEIGHT
+    ) // TILE_HEIGHT
     return x0, x1, y0, y1
 
 
 @njit(**jit.OPTIONS)
-def bin_tiles(records, columns, rows):
+def _bin(records, columns, rows):
     counts = np.zeros(columns * rows + 1, np.int64)
     boxes = np.empty((len(records), 4), np.int32)
     for n in range(len(records)):
@@ -103,9 +120,9 @@ def _blend_tile(state, first, last, records, members, start, stop, left, top):
         n = members[place]
         l00, l01, l11 = records[n, 4], records[n, 5], records[n, 6]
         opacity, red, green, blue = records[n, 10], records[n, 7], records[n, 8], records[n, 9]
-        reach = REACH[opacity // _OPACITY_STEP]
+        reach = _REACH[opacity // _OPACITY_STEP]
         mean_x, mean_y = records[n, 2], records[n, 3]
-        half_height = reach * 16777216.0 / l11 + 0.0625
+        half_height = reach * 16777216.0 / l11 + _SLACK
         y = mean_y / 4096.0 - 0.5 - top
         r0 = max(np.int64(np.ceil(y - half_height)), 0)
         r1 = min(np.int64(np.floor(y + half_height)) + 1, TILE_HEIGHT)
@@ -119,7 +136,7 @@ def _blend_tile(state, first, last, records, members, start, stop, left, top):
             room = reach * reach - v_real * v_real
             if room < 0.0:
                 continue
-            half = np.sqrt(room) * inverse + 0.0625
+            half = np.sqrt(room) * inverse + _SLACK
             centre = x - slant * dy
             x0 = max(np.int64(np.ceil(centre - half)), first[r])
             x1 = min(np.int64(np.floor(centre + half)) + 1, last[r])
@@ -132,7 +149,8 @@ def _blend_tile(state, first, last, records, members, start, stop, left, top):
 
 
 @njit(parallel=True, **jit.OPTIONS)
-def _blend_all(records, starts, members, jobs, columns, width, height, background, image):
+def _blend_all(records, starts, members, jobs, columns, background, image):
+    height, width = image.shape[:2]
     for job in prange(len(jobs)):
         state = np.empty(4 * _PLANE, np.int32)
         first = np.empty(TILE_HEIGHT, np.int64)
@@ -141,7 +159,7 @@ def _blend_all(records, starts, members, jobs, columns, width, height, backgroun
             if tile < 0:
                 continue
             left, top = tile % columns * TILE_WIDTH, tile // columns * TILE_HEIGHT
-            state[:_PLANE] = _ONE
+            state[:_PLANE] = _TRANSMITTANCE_ONE
             state[_PLANE:] = 0
             first[:] = 0
             last[:] = min(TILE_WIDTH, width - left)
@@ -161,17 +179,29 @@ def _finish_tile(state, left, top, background, image):
             image[top + r, left + k, 3] = _final_coverage(state[p])
 
 
-def rasterise(records, width, height, background, binned=None):
-    columns, rows = -(-width // TILE_WIDTH), -(-height // TILE_HEIGHT)
-    starts, members = binned or bin_tiles(records, columns, rows)
-    image = np.empty((height, width, 4), np.uint8)
-    threads = numba.get_num_threads()
-    order = np.argsort(-np.diff(starts), kind="stable")
-    jobs = np.full(-(-len(order) // threads) * threads, -1)
-    jobs[: len(order)] = order
-    jobs = jobs.reshape(-1, threads)
-    jobs[1::2] = jobs[1::2, ::-1]
-    jobs = np.ascontiguousarray(jobs.T)
+def bin_tiles(projected: Projected, camera: Camera) -> Tiles:
+    """§9.9 The projected list cut into tiles; a tile's list may hold more than touches it, never less."""
+    columns, rows = -(-camera.width // TILE_WIDTH), -(-camera.height // TILE_HEIGHT)
+    return Tiles(columns, *_bin(projected.records, columns, rows))
+
+
+def rasterise(projected: Projected, camera: Camera, tiles: Tiles | None = None) -> np.ndarray:
+    """§9.9 The image: (height, width, 4) uint8, red green blue coverage."""
+    tiles = tiles or bin_tiles(projected, camera)
+    image = np.empty((camera.height, camera.width, 4), np.uint8)
     with PARALLEL:
-        _blend_all(records, starts, members, jobs, columns, width, height, np.array(background), image)
+        _blend_all(
+            projected.records, tiles.starts, tiles.members, _jobs(tiles), tiles.columns,
+            np.array(camera.background, np.int64), image,
+        )  # fmt: skip
     return image
+
+
+def _jobs(tiles: Tiles) -> np.ndarray:
+    """The tiles dealt to the threads, longest lists first, to and fro; -1 fills the last round."""
+    threads = numba.get_num_threads()
+    order = np.argsort(-np.diff(tiles.starts), kind="stable")
+    dealt = np.full((-(-len(order) // threads), threads), -1)
+    dealt.ravel()[: len(order)] = order
+    dealt[1::2] = dealt[1::2, ::-1]
+    return np.ascontiguousarray(dealt.T)
