@@ -14,6 +14,7 @@ from reference_decoder.engine import Array, Compiled, Engine
 from reference_decoder.frames import Canonical, Frame
 from reference_decoder.rendering import Camera
 from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, level_limits, read_unit
+from spec.bits import BitReader
 from spec.errors import KINDS, StreamError
 
 
@@ -69,7 +70,7 @@ class Decoder:
         entry = 0
         for unit in UnitReader(self.data):
             if unit.type == "motion" and unit.layer == 0 and unit.error is None:
-                key, first = peek_motion(self.data, unit)
+                key, first, _ = peek_motion(self.data, unit)
                 if key and first <= start:
                     entry = unit.index
         return entry
@@ -173,8 +174,6 @@ class Decoder:
 
     def _peek(self, unit: Unit, values: dict[str, Any], element: str) -> int:
         """The first element of a unit, to skip one that was received already; errors are left to the real reading."""
-        from spec.bits import BitReader
-
         try:
             value = BitReader(self.data, unit.payload_start * 8, unit.payload_end * 8).read("leb128" if element == "chunk_index" else "u", 8)
         except (EOFError, ValueError):
@@ -182,11 +181,11 @@ class Decoder:
         return int(value)
 
     def _motion(self, unit: Unit, entered: bool) -> Iterator[Frame]:
-        key, first = peek_motion(self.data, unit)
+        key, first, count = peek_motion(self.data, unit)
         if self._broken and not key:
             return
         values = dict(self.avatar) | {"next_frame": self._next_frame}
-        if (entered or self._broken) and first is not None and first >= self._next_frame:
+        if (entered or self._broken) and count and first >= self._next_frame:
             values["next_frame"] = first
         read_unit(self.data, unit, values, self.engine.read_port, self._contexts)
         self._broken = False
@@ -266,17 +265,14 @@ class Decoder:
         return KINDS[rule.error](message, constraint=constraint, clause=rule.clause, bit_offset=bit)
 
 
-def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int | None]:
-    """§5.8 (key_flag, first_frame) of a motion unit without decoding it; None where it is too short."""
-    from spec.bits import BitReader
-
+def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
+    """§5.8 (key_flag, first_frame, number of frames) of a motion unit, which is not decoded; no frames if it is too short."""
     reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
     try:
-        key, _, first = reader.read("u", 1), reader.read("u", 7), reader.read("leb128", 0)
+        key, count, first = reader.read("u", 1), reader.read("u", 7), reader.read("leb128", 0)
     except (EOFError, ValueError):
-        return False, None
-    assert isinstance(first, int)
-    return bool(key), first
+        return False, 0, 0
+    return bool(key), int(first), int(count) + 1
 
 
 def open_stream(source: bytes | str | Path) -> bytes:

@@ -1,0 +1,180 @@
+"""§7.3 The one place where floats become integers: content in, quantised values of the standard out.
+
+Every float passes through `to_integers`: floor(value / quantum + 1/2) in float64, that is, to the
+nearest multiple, halves upward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+import spec
+from reference_encoder.content import Avatar, ContentError, Motion
+
+_C = spec.standard().constant_values
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
+
+    position_step: float = 2.0**-12  # m
+    scale_step: float = 1 / 12  # octaves
+    rotation_step: float = 1 / 48  # rad, of Gaussians
+    opacity_step: float = 1 / 256
+    colour_step: float = 1 / 64  # spherical harmonics band 0, in units of the coefficient
+    sh_step: float = 1 / 32  # bands 1 to 3
+    smallest_scale: float = 2.0**-14  # m; thinner Gaussians look the same
+    influences: int = 4
+    weight_bits: int = 12
+    expression_step: float = 2.0**-14  # m
+    expression_weight_step: float = 1 / 512
+    motion_tolerance: float = 0.0005  # m: what one quantiser step of a joint moves at the end of its lever
+    random_access: float = 1.0  # seconds between random access points
+    frames_per_unit: int = 128  # 1 for the lowest delay
+    chunk_size: int = 32768  # Gaussians that decode together
+    checksums: bool = True
+
+
+@dataclass(frozen=True)
+class Steps:
+    """§5.5 The quantiser steps as the avatar header says them."""
+
+    position: int  # Q.20 m
+    scale: int  # Q.16 octaves
+    rotation: int  # Q.28 rad
+    opacity: int  # Q.14
+    sh: tuple[int, ...]  # Q.12, by band
+    joints: tuple[int, ...]  # Q.28 rad, by joint
+    translation: int  # Q.20 m
+    expression_weight: int  # Q.14
+    expression_offset: int  # Q.20 m
+
+
+def to_integers(values: np.ndarray | float, quantum: float) -> np.ndarray:
+    """The nearest multiples of `quantum`, halves upward: the standard's only way from float to integer."""
+    return np.floor(np.asarray(values, np.float64) / quantum + 0.5).astype(np.int64)
+
+
+def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
+    """§5.5 Steps for this avatar; joints get theirs from their levers, so that error is spent in metres."""
+
+    def step(value: float, fraction_bits: int, low: int, high: int) -> int:
+        return int(np.clip(to_integers(value, 2.0**-fraction_bits), low, high))
+
+    # 16-bit rotation components must reach 2 pi.
+    finest = -(-_C["ROTATION_LIMIT"] // 32767)
+    levers = lever_arms(avatar)
+    degree = avatar.gaussians.sh_degree
+    return Steps(
+        position=step(settings.position_step, 20, 1, 262144),
+        scale=step(settings.scale_step, 16, 1, 524288),
+        rotation=step(settings.rotation_step, 28, 1, 134217728),
+        opacity=step(settings.opacity_step, 14, 1, 16384),
+        sh=tuple(step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)),
+        joints=tuple(step(settings.motion_tolerance / lever, 28, finest, 134217728) for lever in levers),
+        translation=step(settings.motion_tolerance / 2, 20, 1, 1048576),
+        expression_weight=step(settings.expression_weight_step, 14, 1, 16384),
+        expression_offset=step(settings.expression_step, 20, 1, 262144),
+    )
+
+
+def lever_arms(avatar: Avatar) -> np.ndarray:
+    """(J,) metres: the farthest Gaussian that a joint or a descendant of it moves, at least 2 cm."""
+    rig = avatar.rig
+    levers = np.full(rig.count, 0.02)
+    ancestors = [_ancestors(rig.parents, j) for j in range(rig.count)]
+    for j in range(rig.count):
+        moved = (avatar.skin_joints == j) & (avatar.skin_weights > 0.1)
+        positions = avatar.gaussians.positions[moved.any(axis=1)]
+        for ancestor in ancestors[j] if len(positions) else []:
+            reach = np.linalg.norm(positions - rig.joints[ancestor], axis=1).max()
+            levers[ancestor] = max(levers[ancestor], reach)
+    return levers
+
+
+def _ancestors(parents: np.ndarray, joint: int) -> list[int]:
+    chain = []
+    while joint >= 0:
+        chain.append(joint)
+        joint = int(parents[joint])
+    return chain
+
+
+def check_avatar(avatar: Avatar) -> None:
+    """Refuses what the format cannot hold, naming the Gaussian or the joint."""
+    reach = _C["POSITION_LIMIT"] / 2**20
+    far = np.flatnonzero(np.abs(avatar.gaussians.positions).max(axis=1) > reach)
+    if len(far):
+        raise ContentError(f"Gaussian {far[0]} lies more than {reach:.1f} m from the origin; is the content in metres?")
+    if not 1 <= avatar.rig.count <= 255:
+        raise ContentError(f"the rig has {avatar.rig.count} joints, allowed 1..255")
+    if len(avatar.expression_names) > 255:
+        raise ContentError(f"{len(avatar.expression_names)} expressions, allowed at most 255")
+    if avatar.rig.parents[0] != -1 or (avatar.rig.parents[1:] >= np.arange(1, avatar.rig.count)).any():
+        raise ContentError("the rig's joints must be ordered parents first, with one root")
+
+
+def spatial_order(positions: np.ndarray) -> np.ndarray:
+    """The Gaussians along a Morton curve: neighbours in the stream are neighbours in space."""
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    cells = to_integers((positions - low) / max(float((high - low).max()), 1e-9), 1 / 65535)
+    key = np.zeros(len(positions), np.int64)
+    for bit in range(16):
+        for axis in range(3):
+            key |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
+    return np.argsort(key, kind="stable")
+
+
+def small_rotations(rotations: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) rotation vectors and (N, 3) scales of the same ellipsoids with the least angles.
+
+    Turning an ellipsoid's axes into each other, with their scales, changes nothing; of the 24
+    equivalent rotations the one with the greatest trace is taken. rotations (N, 4), w first.
+    """
+    matrices = Rotation.from_quat(rotations[:, [1, 2, 3, 0]]).as_matrix()
+    cube = Rotation.create_group("O").as_matrix().round().astype(int)
+    traces = np.stack([np.einsum("nij,ji->n", matrices, turn) for turn in cube])
+    turns = cube[np.argmax(traces, axis=0)]
+    vectors = Rotation.from_matrix(matrices @ turns).as_rotvec()
+    return vectors, np.einsum("ni,nij->nj", scales, np.abs(turns))
+
+
+def integer_weights(joints: np.ndarray, weights: np.ndarray, influences: int, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, 8) joints, (N, 8) weights summing to 1 << bits, (N,) numbers of influences.
+
+    The largest `influences` weights are kept; the rounding is by largest remainder; influences are
+    ordered by joint, so that neighbours with the same joints can say so.
+    """
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :influences]
+    kept = np.take_along_axis(weights, order, 1)
+    chosen = np.take_along_axis(joints, order, 1)
+    total = 1 << bits
+    exact = kept / kept.sum(axis=1, keepdims=True) * total
+    integers = np.floor(exact).astype(np.int64)
+    missing = total - integers.sum(axis=1)
+    rank = np.argsort(np.argsort(integers - exact, axis=1, kind="stable"), axis=1, kind="stable")
+    integers += rank < missing[:, None]
+    chosen = np.where(integers > 0, chosen, 255)
+    order = np.argsort(chosen, axis=1, kind="stable")
+    chosen, integers = np.take_along_axis(chosen, order, 1), np.take_along_axis(integers, order, 1)
+    padding = ((0, 0), (0, _C["INFLUENCES"] - chosen.shape[1]))
+    counts = (integers > 0).sum(axis=1)
+    return np.pad(np.where(chosen == 255, 0, chosen), padding), np.pad(integers, padding), counts
+
+
+def motion_symbols(motion: Motion, steps: Steps) -> np.ndarray:
+    """§7.5.1 (F, 3 + 3J + E) the quantised pose of every frame."""
+    frames = motion.count
+    translation = to_integers(motion.translations, steps.translation / 2**20)
+    quanta = np.array(steps.joints)[None, :, None] / 2**28
+    rotation = np.floor(motion.rotations / quanta + 0.5).astype(np.int64)
+    weights = to_integers(motion.expressions, steps.expression_weight / 2**14)
+    if (np.abs(translation) > 8388607).any():
+        frame = int(np.argmax(np.abs(translation).max(axis=1)))
+        raise ContentError(f"the root is too far from the origin in frame {frame}")
+    limit = _C["EXPRESSION_WEIGHT_LIMIT"] // steps.expression_weight
+    return np.concatenate([translation, rotation.reshape(frames, -1), np.clip(weights, -limit, limit)], axis=1)
