@@ -21,18 +21,18 @@ _C = spec.standard().constant_values
 class Settings:
     """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
 
-    position_step: float = 2.0**-12  # m
-    scale_step: float = 1 / 12  # octaves
-    rotation_step: float = 1 / 48  # rad, of Gaussians
-    opacity_step: float = 1 / 256
-    colour_step: float = 1 / 64  # spherical harmonics band 0, in units of the coefficient
+    position_step: float = 2.0**-13  # m
+    scale_step: float = 1 / 8  # octaves
+    rotation_step: float = 1 / 32  # rad, of Gaussians
+    opacity_step: float = 1 / 128
+    colour_step: float = 1 / 48  # spherical harmonics band 0, in units of the coefficient
     sh_step: float = 1 / 32  # bands 1 to 3
     smallest_scale: float = 2.0**-14  # m; thinner Gaussians look the same
     influences: int = 4
     weight_bits: int = 12
-    expression_step: float = 2.0**-14  # m
+    expression_step: float = 2.0**-13  # m
     expression_weight_step: float = 1 / 512
-    motion_tolerance: float = 0.0005  # m: what one quantiser step of a joint moves at the end of its lever
+    motion_tolerance: float = 0.00025  # m: what one quantiser step of a joint moves at the end of its lever
     random_access: float = 1.0  # seconds between random access points
     frames_per_unit: int = 128  # 1 for the lowest delay
     chunk_size: int = 32768  # Gaussians that decode together
