@@ -145,6 +145,7 @@ class _Text:
 
     def _inline(self, children: list[Token], line: int) -> Iterator[Token]:
         """Text with its clauses linked and inline code with its names linked; counts lines on the way."""
+        before = ""
         for token in _joined(children):
             if token.type == "text":
                 self._check_text(token.content, line)
@@ -153,7 +154,10 @@ class _Text:
                 self._check_code(token.content, line)
                 yield _raw(f"<code>{self.index.linked(token.content)}</code>")
             else:
+                if token.type == "em_open" and before[-1:].isalnum():
+                    self._problem(line, "emphasis within a word: a formula stands in inline code")
                 yield token
+            before = token.content
             line += token.content.count("\n")
 
     def _check_text(self, text: str, line: int) -> None:

@@ -6,13 +6,17 @@ import ast
 import html
 import io
 import keyword
+import textwrap
 import tokenize
 
 from tools.document_index import Index
 
+_WIDTH = 96
+
 
 def code_html(index: Index, text: str) -> str:
     """§4.6 One fenced block of functions, and who calls each of them."""
+    text = "".join(map(_wrapped, text.splitlines(keepends=True)))
     scopes = _scopes(text)
     lines = text.splitlines(keepends=True)
     parts: list[str] = []
@@ -33,6 +37,19 @@ def code_html(index: Index, text: str) -> str:
         previous = token.string
     body = "".join(parts)
     return f'<pre class="code"><code>{body}</code></pre>{_callers(index, text)}'
+
+
+def _wrapped(line: str) -> str:
+    """A long first line of a function with its parameters on lines of their own."""
+    if not line.startswith("def ") or ") ->" not in line or len(line) <= _WIDTH:
+        return line
+    head, rest = line.split("(", 1)
+    parameters, result = rest.rsplit(") ->", 1)
+    indent = "    "
+    inner = textwrap.fill(
+        parameters, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return f"{head}(\n{inner}\n) ->{result}"
 
 
 def _scopes(text: str) -> list[tuple[int, int, set[str], set[tuple[int, int]]]]:

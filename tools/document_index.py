@@ -141,12 +141,15 @@ class Index:
         return "".join([*parts, html.escape(text[last:])])
 
     def prose(self, text: str) -> str:
-        """HTML of plain text with the clauses that it mentions linked."""
+        """HTML of plain text with the clauses that it mentions and the names that stand out as such linked."""
+        links = {match.span(): self.clause(match[0]) for match in clause_mentions(text)}
+        for match in NAME.finditer(text):
+            if "_" in match[0] and match[0] in self.targets:
+                links[match.span()] = f"<code>{self.link(match[0])}</code>"
         parts, last = [], 0
-        for match in clause_mentions(text):
-            shown = text[match.start() : match.end()]
-            parts += [html.escape(text[last : match.start()]), self.clause(shown)]
-            last = match.end()
+        for (start, end), link in sorted(links.items()):
+            parts += [html.escape(text[last:start]), link]
+            last = end
         return "".join([*parts, html.escape(text[last:])])
 
     def clause(self, number: str) -> str:

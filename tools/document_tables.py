@@ -57,9 +57,7 @@ def enumeration(index: Index, name: str) -> Spliced:
         [str(value), f"<code>{entry}</code>", prose(index, about)]
         for value, (entry, about) in sorted(index.standard.enumerations[name].items())
     ]
-    table = _table(
-        ("value", "name", "meaning"), rows, f"enumeration-{name}", f"Values of <code>{name}</code>"
-    )
+    table = _table(("value", "name", "meaning"), rows, f"enumeration-{name}", f"Values of {index.link(name)}")
     return table, [("enumeration", name)]
 
 
@@ -216,14 +214,19 @@ def prose(index: Index, text: str) -> str:
 
 def number(value: int) -> str:
     """An integer, with its power of two where that says more than its digits."""
-    for offset in (0, 1, -1):
+    for offset, rest in ((0, ""), (1, " − 1"), (-1, " + 1")):
         power = abs(value) + offset
         if abs(value) >= 1000 and power & (power - 1) == 0:
-            sign = "−" if value < 0 else ""
-            rest = {0: "", 1: " − 1", -1: " + 1"}[offset]
             shown = f"2<sup>{power.bit_length() - 1}</sup>{rest}"
-            return f'{value} <span class="power">{sign}{f"({shown})" if sign and rest else shown}</span>'
-    return str(value)
+            if value < 0:
+                shown = f"−({shown})" if rest else f"−{shown}"
+            return f'<span class="value">{value} <span class="power">= {shown}</span></span>'
+    return f'<span class="value">{value}</span>'
+
+
+def sentence(index: Index, text: str) -> str:
+    """`prose` with a capital letter and a full stop."""
+    return prose(index, text[:1].upper() + text[1:]) + "."
 
 
 def _element(index: Index, element: Element) -> str:
@@ -232,7 +235,7 @@ def _element(index: Index, element: Element) -> str:
     if element.descriptor.kind != "b":
         facts.append(f"range {_bound(index, str(element.low))} to {_bound(index, str(element.high))}")
     if element.unit:
-        facts.append(f"in {index.linked(element.unit)}")
+        facts.append(f"in {index.link(element.unit) if element.unit in index.elements else element.unit}")
     if element.dims:
         facts.append(
             "array of " + " × ".join(f"<code>{index.linked(str(dim))}</code>" for dim in element.dims)
@@ -250,7 +253,7 @@ def _element(index: Index, element: Element) -> str:
     notes = " · ".join(facts)
     return (
         f'<div id="element-{element.name}"><dt>{heading}</dt>'
-        f'<dd>{prose(index, element.semantics)}.<p class="facts">{notes}</p></dd></div>'
+        f'<dd>{sentence(index, element.semantics)}<p class="facts">{notes}</p></dd></div>'
     )
 
 
@@ -275,7 +278,7 @@ def _constraint(index: Index, constraint: Constraint) -> str:
         requires = f'<p class="requires"><code>{index.linked(str(constraint.requires))}</code></p>'
     return (
         f'<div id="constraint-{constraint.id}"><dt><code>{constraint.id}</code></dt>'
-        f"<dd>{prose(index, constraint.about)}.{requires}"
+        f"<dd>{sentence(index, constraint.about)}{requires}"
         f'<p class="facts">otherwise {constraint.error}</p></dd></div>'
     )
 
