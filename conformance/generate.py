@@ -69,7 +69,11 @@ def _fixed(
 ) -> bytes:
     source = chosen(generator, {**SMALL, **(presets or {}), **fixed})
     header_names = {element.name for element in spec.standard().elements("avatar_header")}
-    scope = {name: value for name, value in known.items() if name in header_names or name.startswith(("max_", "next_"))}
+    scope = {
+        name: value
+        for name, value in known.items()
+        if name in header_names or name.startswith(("max_", "next_"))
+    }
     scope |= {name: known[name] for name in ("expression_weight_step", "expression_offset_step")}
     data = unit_from_source(kind, source, scope, contexts, checksum=generator.random() < 0.3)
     known["frame_count"] = scope.get("frame_count", 0)
@@ -84,9 +88,12 @@ def _camera(generator: random.Random, size: int, presets: Mapping[str, Any] | No
         "camera_width": size,
         "camera_height": size,
         "camera_rotation": lambda g, low, high: g.randint(-(1 << 26), 1 << 26),
-        "camera_translation": [generator.randint(-300000, 300000), generator.randint(-300000, 300000), 3 << 20],
+        "camera_translation": [
+            generator.randint(-300000, 300000),
+            generator.randint(-300000, 300000),
+            3 << 20,
+        ],
         "camera_focal": lambda g, low, high: g.randint(128 * size, 512 * size),
         "camera_principal": lambda g, low, high: g.randint(64 * size, 192 * size),
     }
     return unit_from_source("metadata", chosen(generator, {**values, **(presets or {})}), {})
-

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 import spec
-from reference_decoder.engine import Array, Compiled, Engine
-from reference_decoder.frames import Canonical, Frame
+from reference_decoder.canonical import Canonical
+from reference_decoder.engine import Compiled, Engine
+from reference_decoder.frames import Frame
+from reference_decoder.motion import MotionState
 from reference_decoder.rendering import Camera
 from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, level_limits, read_unit
 from spec.bits import BitReader
@@ -34,6 +36,7 @@ class Decoder:
         self.sequence: dict[str, Any] = {}
         self.avatar: dict[str, Any] = {}
         self.canonical: Canonical | None = None
+        self.motion: MotionState | None = None
         self.cameras: dict[int, Camera] = {}
         self.hashes: dict[int, dict[str, tuple[int, bytes]]] = {}
         self.joint_names: dict[int, str] = {}
@@ -42,12 +45,8 @@ class Decoder:
         self.end_frame_count: int | None = None
         self._header_bytes: dict[str, bytes] = {}
         self._shared = False  # whether a frame handed out refers to `canonical`
-        self._contexts: dict[str, Any] = {}
-        self._next_frame = 0
         self._broken = False  # whether motion waits for a random access point
         self._damaged: set[str] = set()
-        self._previous: Array = []
-        self._before: Array = []
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """§6.8 Yields the frames from index `start` on, entering at the random access point before it."""
@@ -57,7 +56,7 @@ class Decoder:
             if unit.type == "motion" and unit.index < entry:
                 continue
             try:
-                for frame in self._unit(unit, units, entered=entry > 0 and unit.index == entry):
+                for frame in self._unit(unit, units):
                     if frame.index >= start:
                         yield frame
             except StreamError as error:
@@ -75,11 +74,16 @@ class Decoder:
                     entry = unit.index
         return entry
 
-    def _unit(self, unit: Unit, units: UnitReader, entered: bool) -> Iterator[Frame]:
+    def _unit(self, unit: Unit, units: UnitReader) -> Iterator[Frame]:
         if unit.error is not None:
             raise unit.error
         if unit.index == 0 and unit.type != "sequence":
-            self._record(unit, self._violation("sequence_first", f"the first unit is of type {unit.type_number}", unit.start * 8))
+            self._record(
+                unit,
+                self._violation(
+                    "sequence_first", f"the first unit is of type {unit.type_number}", unit.start * 8
+                ),
+            )
         if unit.type not in UNIT_STRUCTURES or unit.layer != 0:
             return
         if unit.type in ("sequence", "avatar"):
@@ -87,7 +91,7 @@ class Decoder:
         elif not self._has_headers(unit):
             return
         elif unit.type == "motion":
-            yield from self._motion(unit, entered)
+            yield from self._motion(unit)
         else:
             values = dict(self.avatar)
             getattr(self, f"_{unit.type}")(unit, values)
@@ -99,19 +103,25 @@ class Decoder:
         if self.avatar:
             return True
         if not self._damaged and not any(error.constraint == "avatar_first" for error in self.errors):
-            raise self._violation("avatar_first", f"a unit of type {unit.type} before any avatar header", unit.start * 8)
+            raise self._violation(
+                "avatar_first", f"a unit of type {unit.type} before any avatar header", unit.start * 8
+            )
         return False
 
     def _header(self, unit: Unit, units: UnitReader) -> None:
         payload = self.data[unit.payload_start : unit.payload_end]
         if unit.type in self._header_bytes:
             if payload != self._header_bytes[unit.type]:
-                raise self._violation(f"{unit.type}_repeated", "the header differs from the first one", unit.payload_start * 8)
+                raise self._violation(
+                    f"{unit.type}_repeated", "the header differs from the first one", unit.payload_start * 8
+                )
             return
         if unit.type == "avatar" and not self.sequence:
             if "sequence" in self._damaged:
                 return
-            raise self._violation("avatar_after_sequence", "an avatar header before any sequence header", unit.start * 8)
+            raise self._violation(
+                "avatar_after_sequence", "an avatar header before any sequence header", unit.start * 8
+            )
         values: dict[str, Any] = dict(units.limits)
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._header_bytes[unit.type] = payload
@@ -121,16 +131,11 @@ class Decoder:
             units.limits = level_limits(self.standard, values["level"])
             return
         values.setdefault("joint_parent", [0])
-        for name, dtype in (("joint_parent", np.int64), ("joint_offset", np.int64), ("joint_rotation_step", np.int64), ("sh_step", np.int64)):
-            values[name] = self._as_array(values[name], dtype)
+        for name in ("joint_parent", "joint_offset", "joint_rotation_step", "sh_step"):
+            values[name] = self.engine.take(values[name])
         self.avatar = values
         self.canonical = Canonical.empty(self.engine, values)
-        count = 3 + 3 * values["joint_count"] + values["expression_count"]
-        self._previous = self.engine.array((count,), np.int64)
-        self._before = self.engine.array((count,), np.int64)
-
-    def _as_array(self, values: Any, dtype: type) -> Array:
-        return np.array(values, dtype) if isinstance(self.engine.array((1,), dtype), np.ndarray) else values
+        self.motion = MotionState(self.engine, values)
 
     def _writable(self) -> Canonical:
         """The canonical Gaussians, copied first if a frame that was handed out refers to them."""
@@ -140,79 +145,44 @@ class Decoder:
         return self.canonical
 
     def _canonical(self, unit: Unit, values: dict[str, Any]) -> None:
-        index = self._peek(unit, values, "chunk_index")
         assert self.canonical is not None
-        if index in self.canonical.chunks:
+        if self._first_element(unit, "chunk_index") in self.canonical.chunks:
             return
         read_unit(self.data, unit, values, self.engine.read_port, {})
-        c, v, f = self._writable(), values, self.engine.functions
-        count, first = v["chunk_count"], v["chunk_index"] * v["chunk_size"]
-        f["decode_positions"](v["position_residual"], v["position_step"], count, first, c.position)
-        f["decode_factors"](
-            v["scale_residual"], v["rotation_component"], v["scale_step"], v["gaussian_rotation_step"], count, first, c.factor
-        )  # fmt: skip
-        f["decode_opacities"](v["opacity_residual"], v["opacity_step"], count, first, c.opacity)
-        f["decode_colours"](v["sh_residual"], v["sh_step"], v["sh_degree"], count, first, c.sh)
-        f["decode_skin"](
-            v["skin_joint"], v["skin_weight"], v["influence_count"], v["skin_weight_bits"], count, first, c.joint, c.weight
-        )  # fmt: skip
-        c.chunks.add(v["chunk_index"])
+        self._writable().add_chunk(self.engine, values)
 
     def _expression(self, unit: Unit, values: dict[str, Any]) -> None:
-        index = self._peek(unit, values, "expression_index")
         assert self.canonical is not None
-        if index in self.canonical.expressions:
+        if self._first_element(unit, "expression_index") in self.canonical.expressions:
             return
         read_unit(self.data, unit, values, self.engine.read_port, {})
-        offset = self.engine.array((values["gaussian_count"], 3), np.int32)
-        self.engine.functions["decode_expression"](
-            values["offset_flag"], values["offset_residual"], values["expression_offset_step"], values["gaussian_count"], offset
-        )  # fmt: skip
-        c = self._writable()
-        c.offsets[values["expression_index"]] = self.engine.keep_offsets(offset)
-        c.expressions.add(values["expression_index"])
+        self._writable().add_expression(self.engine, values)
 
-    def _peek(self, unit: Unit, values: dict[str, Any], element: str) -> int:
-        """The first element of a unit, to skip one that was received already; errors are left to the real reading."""
+    def _first_element(self, unit: Unit, name: str) -> int:
+        """The element that a unit opens with, to skip one received already; -1 leaves errors to the real reading."""
+        descriptor = next(e.descriptor for e in self.standard.elements() if e.name == name)
+        reader = BitReader(self.data, unit.payload_start * 8, unit.payload_end * 8)
         try:
-            value = BitReader(self.data, unit.payload_start * 8, unit.payload_end * 8).read("leb128" if element == "chunk_index" else "u", 8)
+            return int(reader.read(descriptor.kind, descriptor.size.evaluate({})))
         except (EOFError, ValueError):
             return -1
-        return int(value)
 
-    def _motion(self, unit: Unit, entered: bool) -> Iterator[Frame]:
-        key, first, count = peek_motion(self.data, unit)
+    def _motion(self, unit: Unit) -> Iterator[Frame]:
+        assert self.motion is not None and self.canonical is not None
+        key, _, _ = peek_motion(self.data, unit)
         if self._broken and not key:
             return
-        values = dict(self.avatar) | {"next_frame": self._next_frame}
-        if (entered or self._broken) and count and first >= self._next_frame:
-            values["next_frame"] = first
-        read_unit(self.data, unit, values, self.engine.read_port, self._contexts)
+        values = dict(self.avatar) | {"next_frame": self.motion.next_frame}
+        read_unit(self.data, unit, values, self.engine.read_port, self.motion.contexts)
         self._broken = False
-        for f in range(values["frame_count"] + 1):
-            yield self._frame(f, values)
-
-    def _frame(self, f: int, v: dict[str, Any]) -> Frame:
-        joints, expressions = v["joint_count"], v["expression_count"]
-        started = 0 if v["key_flag"] == 1 and f == 0 else 1
-        if not started:
-            self._previous = self.engine.array((len(self._previous),), np.int64)
-            self._before = self.engine.array((len(self._previous),), np.int64)
-        symbols = self.engine.array((len(self._previous),), np.int64)
-        self.engine.functions["decode_symbols"](
-            f, started, v["predictor"], v["translation_residual"], v["joint_residual"], v["expression_residual"],
-            joints, expressions, self._previous, self._before, symbols,
-        )  # fmt: skip
-        pose = self.engine.array((len(symbols),), np.int64)
-        self.engine.functions["decode_pose"](
-            symbols, v["translation_step"], v["joint_rotation_step"], v["expression_weight_step"], joints, expressions, pose
-        )  # fmt: skip
-        index = v["first_frame"] + f
-        self._next_frame = index + 1
-        self._shared = True
-        assert self.canonical is not None
         seconds = Fraction(self.sequence["frame_rate_denominator"], self.sequence["frame_rate_numerator"])
-        return Frame(index, index * seconds, not started, self.engine, self.avatar, self.canonical, symbols, pose)
+        for f in range(values["frame_count"] + 1):
+            symbols, pose = self.motion.decode(f, values)
+            index, entry = values["first_frame"] + f, bool(values["key_flag"]) and f == 0
+            self._shared = True
+            yield Frame(
+                index, index * seconds, entry, self.engine, self.avatar, self.canonical, symbols, pose
+            )
 
     def _metadata(self, unit: Unit, values: dict[str, Any]) -> None:
         read_unit(self.data, unit, values, self.engine.read_port, {})
@@ -266,7 +236,7 @@ class Decoder:
 
 
 def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
-    """§5.8 (key_flag, first_frame, number of frames) of a motion unit, which is not decoded; no frames if it is too short."""
+    """§5.8 (key_flag, first_frame, number of frames) of a motion unit that is not decoded; no frames if too short."""
     reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
     try:
         key, count, first = reader.read("u", 1), reader.read("u", 7), reader.read("leb128", 0)

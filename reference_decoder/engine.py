@@ -33,6 +33,9 @@ class Engine(Protocol):
     def array(self, shape: tuple[int, ...], dtype: type) -> Array:
         """An array of zeros."""
 
+    def take(self, values: Any) -> Array:
+        """Values that the walk of a header left, as an array of this engine."""
+
     def copy(self, array: Array) -> Array:
         """An independent copy."""
 
@@ -73,6 +76,9 @@ class Compiled:
     def array(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         return np.zeros(shape, dtype)
 
+    def take(self, values: Any) -> np.ndarray:
+        return np.array(values, np.int64)
+
     def copy(self, array: np.ndarray) -> np.ndarray:
         return array.copy()
 
@@ -96,7 +102,11 @@ class Compiled:
         return dense
 
     def displace(
-        self, pose: np.ndarray, offsets: list[tuple[np.ndarray, np.ndarray]], joint_count: int, gaussian_count: int
+        self,
+        pose: np.ndarray,
+        offsets: list[tuple[np.ndarray, np.ndarray]],
+        joint_count: int,
+        gaussian_count: int,
     ) -> np.ndarray:
         return displacement(pose[3 + 3 * joint_count :], offsets, gaussian_count)
 
@@ -127,6 +137,9 @@ class Executed:
             return [0] * shape[0]
         return [self.array(shape[1:], dtype) for _ in range(shape[0])]
 
+    def take(self, values: Any) -> Array:
+        return values
+
     def copy(self, array: Array) -> Array:
         return [self.copy(item) if isinstance(item, list) else item for item in array]
 
@@ -147,12 +160,17 @@ class Executed:
     def displace(self, pose: Array, offsets: list[Array], joint_count: int, gaussian_count: int) -> Array:
         one = self.functions["displace"]
         return [
-            [one(pose, offsets, joint_count, len(offsets), i, c) for c in range(3)] for i in range(gaussian_count)
+            [one(pose, offsets, joint_count, len(offsets), i, c) for c in range(3)]
+            for i in range(gaussian_count)
         ]
 
     def skin(self, matrices: Array, canonical: Any, displaced: Array) -> tuple[Array, Array, Array]:
         c, count = canonical, len(canonical.position)
-        mean, factor, blend = self.array((count, 3), int), self.array((count, 9), int), self.array((count, 9), int)
+        mean, factor, blend = (
+            self.array((count, 3), int),
+            self.array((count, 9), int),
+            self.array((count, 9), int),
+        )
         for i in range(count):
             self.functions["skin_gaussian"](
                 i, matrices, c.joint, c.weight, c.position, displaced, c.factor, mean, factor, blend
@@ -177,3 +195,9 @@ def flatten(array: Array) -> list[int]:
     if not array or not isinstance(array[0], list):
         return list(array)
     return [value for item in array for value in flatten(item)]
+
+
+def int32_bytes(values: Array) -> bytes:
+    """§9.10 Integers as four bytes each, least significant first."""
+    flat = flatten(values) if isinstance(values, list) else values
+    return np.asarray(flat).astype("<i4").tobytes()

@@ -18,7 +18,7 @@ import numpy as np
 import spec
 from spec.run import Document
 
-OPTIONS = {"cache": True, "error_model": "numpy", "nogil": True}
+OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
 
 
 def cache_directory() -> Path:
@@ -48,7 +48,7 @@ def use_cache() -> Path:
     """Points Numba at a folder that is new whenever any source changes; to be called before compiling."""
     directory = cache_directory() / fingerprint()
     directory.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(directory)
+    numba.config.CACHE_DIR = str(directory)  # type: ignore[attr-defined]
     return directory
 
 

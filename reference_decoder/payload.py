@@ -31,15 +31,25 @@ class CompiledPayload:
         """The arrays the payload fills, zeroed; their sizes follow from headers that were checked."""
         scope = {**constants, **values}
         return {
-            name: np.zeros([dim.evaluate(scope) for dim in dims], _SCOPE_DTYPE) for name, dims in self.code.arrays
+            name: np.zeros([dim.evaluate(scope) for dim in dims], _SCOPE_DTYPE)
+            for name, dims in self.code.arrays
         }
 
-    def call(self, buffer: np.ndarray, engine: np.ndarray, contexts: np.ndarray, values: Values, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def call(
+        self,
+        buffer: np.ndarray,
+        engine: np.ndarray,
+        contexts: np.ndarray,
+        values: Values,
+        arrays: Mapping[str, np.ndarray],
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Runs it; returns the fault record and the 1/256 bits spent by element (accounting only)."""
         fault = np.full(16, FAULT_NONE, np.int64)
         spent = np.zeros(len(self.code.elements), np.int64)
         scalars = [int(values[name]) for name in self.code.scalars]
-        self.run(buffer, engine, contexts, fault, spent, *scalars, *(arrays[name] for name, _ in self.code.arrays))
+        self.run(
+            buffer, engine, contexts, fault, spent, *scalars, *(arrays[name] for name, _ in self.code.arrays)
+        )
         return fault, spent
 
 
@@ -80,7 +90,9 @@ class FastReadPort(ReadPort):
 
     def _read_payload(self, structure: Structure) -> None:
         payload = compiled(structure.name, self.mode)
-        contexts = payload_contexts(self.standard, structure, self.values, self.contexts, self.functions, _int_zeros)
+        contexts = payload_contexts(
+            self.standard, structure, self.values, self.contexts, self.functions, _int_zeros
+        )
         data = np.frombuffer(self.reader.data, np.uint8)
         engine = np.zeros(4, np.int64)
         self.functions["start_engine"](data, engine, self.reader.position // 8, self.reader.end // 8)

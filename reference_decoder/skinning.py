@@ -65,4 +65,3 @@ def skin(
 def _skin_all(matrices, joint, weight, position, displaced, factor, mean, skinned, blend):
     for i in prange(len(position)):
         _skin_gaussian(i, matrices, joint, weight, position, displaced, factor, mean, skinned, blend)
-

@@ -64,10 +64,19 @@ class UnitReader:
             walk(self.standard, "unit_header", port)
         except StreamError as error:
             error.unit = index
-            end = port.unit_end if port.unit_end is not None else len(self.data)
-            return Unit(index, start, end, end, end, "", values.get("unit_type", 0), values.get("unit_layer", 0), error)
+            end = port.unit_end or len(self.data)
+            return Unit(
+                index,
+                start,
+                end,
+                end,
+                end,
+                "",
+                values.get("unit_type", 0),
+                values.get("unit_layer", 0),
+                error,
+            )
         end = port.unit_end
-        assert end is not None
         payload_end = end - 4 * values["unit_checksum_flag"]
         number = values["unit_type"]
         name = self.standard.enumerations["unit_type"].get(number, ("", ""))[0]
@@ -96,7 +105,7 @@ class UnitReader:
 class _HeaderPort(ReadPort):
     """Notes where the unit ends as soon as its size is known to fit, so that a bad header costs one unit."""
 
-    unit_end: int | None = None
+    unit_end = 0  # not known
     size_end = 0
 
     def check(self, check: Any) -> None:
@@ -156,4 +165,13 @@ def _reserved_metadata(standard: Standard, unit: Unit, values: dict[str, Any]) -
     return unit.type == "metadata" and values["metadata_type"] not in standard.enumerations["metadata_type"]
 
 
-__all__ = ["UNIT_STRUCTURES", "Malformed", "Unit", "UnitReader", "crc32", "level_limits", "read_unit", "widest_limits"]
+__all__ = [
+    "UNIT_STRUCTURES",
+    "Malformed",
+    "Unit",
+    "UnitReader",
+    "crc32",
+    "level_limits",
+    "read_unit",
+    "widest_limits",
+]

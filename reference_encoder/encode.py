@@ -91,7 +91,9 @@ def check_motion(avatar: Avatar, motion: Motion) -> None:
             raise ContentError(f"the motion's {name} are not finite in frame {int(np.argmax(bad))}")
 
 
-def headers(avatar: Avatar, motion: Motion, steps: Steps, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+def headers(
+    avatar: Avatar, motion: Motion, steps: Steps, settings: Settings
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """§5.4, §5.5 The elements of the sequence header and of the avatar header."""
     standard = spec.standard()
     families = {name: number for number, (name, _) in standard.enumerations["template_family"].items()}
@@ -152,7 +154,11 @@ def metadata(avatar: Avatar, cameras: Sequence[Camera], description: str, names:
     lists = (("JOINT_NAME", avatar.rig.names), ("EXPRESSION_NAME", avatar.expression_names))
     for kind, texts in lists if names else ():
         for number, text in enumerate(texts):
-            values = {"metadata_type": _C[f"METADATA_TYPE_{kind}"], "name_index": number, "name_text": text.encode()}
+            values = {
+                "metadata_type": _C[f"METADATA_TYPE_{kind}"],
+                "name_index": number,
+                "name_text": text.encode(),
+            }
             yield unit("metadata", values, {})
     if description:
         values = {"metadata_type": _C["METADATA_TYPE_DESCRIPTION"], "description_text": description.encode()}
@@ -180,7 +186,9 @@ def gaussian_units(
 ) -> Iterator[tuple[str, dict[str, Any], int, int]]:
     """§5.6, §5.7 (unit type, elements, number done, number in all) of the structural layer."""
     g = avatar.gaussians
-    vectors, scales = small_rotations(g.rotations[order], np.maximum(g.scales[order], settings.smallest_scale))
+    vectors, scales = small_rotations(
+        g.rotations[order], np.maximum(g.scales[order], settings.smallest_scale)
+    )
     log_scales = np.log2(scales) - _C["LOG_SCALE_MIN"] / 2**16
     quantised = {
         "position": to_integers(g.positions[order], steps.position / 2**20),
@@ -188,18 +196,35 @@ def gaussian_units(
         "rotation": to_integers(vectors, steps.rotation / 2**28),
         "opacity": to_integers(g.opacities[order], steps.opacity / 2**14),
         "sh": np.concatenate(
-            [to_integers(g.sh[order, b * b : (b + 1) ** 2], steps.sh[b] / 2**12) for b in range(g.sh_degree + 1)], axis=1
+            [
+                to_integers(g.sh[order, b * b : (b + 1) ** 2], steps.sh[b] / 2**12)
+                for b in range(g.sh_degree + 1)
+            ],
+            axis=1,
         ),
     }
-    skin = integer_weights(avatar.skin_joints[order], avatar.skin_weights[order], settings.influences, settings.weight_bits)
+    joints, weights, counts = integer_weights(
+        avatar.skin_joints[order], avatar.skin_weights[order], settings.influences, settings.weight_bits
+    )
     for first in range(0, g.count, settings.chunk_size):
         part = slice(first, first + settings.chunk_size)
         chunk = {name: values[part] for name, values in quantised.items()}
-        values = chunk_values(chunk) | skin_values(*(array[part] for array in skin), 1 << settings.weight_bits)
-        yield "canonical", {"chunk_index": first // settings.chunk_size, **values}, min(part.stop, g.count), g.count
+        values = chunk_values(chunk)
+        values |= skin_values(joints[part], weights[part], counts[part], 1 << settings.weight_bits)
+        yield (
+            "canonical",
+            {"chunk_index": first // settings.chunk_size, **values},
+            min(part.stop, g.count),
+            g.count,
+        )
     for e in range(len(avatar.expression_names)):
         offsets = to_integers(avatar.expressions[e][order], steps.expression_offset / 2**20)
-        yield "expression", {"expression_index": e, **offset_values(offsets)}, e + 1, len(avatar.expression_names)
+        yield (
+            "expression",
+            {"expression_index": e, **offset_values(offsets)},
+            e + 1,
+            len(avatar.expression_names),
+        )
 
 
 def chunk_values(quantised: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -244,7 +269,9 @@ def offset_values(offsets: np.ndarray) -> dict[str, Any]:
     return {"offset_flag": moved.astype(np.int64), "offset_residual": residual}
 
 
-def motion_units(symbols: np.ndarray, header: Mapping[str, Any], motion: Motion, settings: Settings) -> Iterator[dict[str, Any]]:
+def motion_units(
+    symbols: np.ndarray, header: Mapping[str, Any], motion: Motion, settings: Settings
+) -> Iterator[dict[str, Any]]:
     """§5.8 The elements of every motion unit."""
     frames = len(symbols)
     interval = max(1, round(settings.random_access * motion.fps)) if settings.random_access else frames
@@ -257,7 +284,9 @@ def motion_units(symbols: np.ndarray, header: Mapping[str, Any], motion: Motion,
             yield motion_values(symbols, first, last, start, header)
 
 
-def motion_values(symbols: np.ndarray, first: int, last: int, start: int, header: Mapping[str, Any]) -> dict[str, Any]:
+def motion_values(
+    symbols: np.ndarray, first: int, last: int, start: int, header: Mapping[str, Any]
+) -> dict[str, Any]:
     """§7.5.2 The elements of the unit with frames first..last-1 whose random access point is frame `start`."""
     residuals, predictors = [], []
     for f in range(first, last):
@@ -292,14 +321,25 @@ def wrapped(residual: np.ndarray) -> np.ndarray:
     return ((residual + half) & (2 * half - 1)) - half
 
 
-def add_hashes(data: bytes, stages: Sequence[str], *, every: int = 1, camera: int = 0, progress: Progress = lambda what, done, total: None) -> bytes:
+def add_hashes(
+    data: bytes,
+    stages: Sequence[str],
+    *,
+    every: int = 1,
+    camera: int = 0,
+    progress: Progress = lambda what, done, total: None,
+) -> bytes:
     """§5.9 The stream with the hashes of `stages` for every `every`-th frame, behind the unit of that frame."""
     decoder = Decoder(data, strict=True)
     digests: dict[int, dict[str, bytes]] = {}
     for frame in decoder.frames():
         if frame.index % every == 0:
             view = decoder.cameras.get(camera)
-            digests[frame.index] = {stage: frame.digest(stage, view) for stage in stages if stage not in ("projected", "pixels") or view}
+            digests[frame.index] = {
+                stage: frame.digest(stage, view)
+                for stage in stages
+                if stage not in ("projected", "pixels") or view
+            }
             progress("hashes", frame.index + 1, decoder.end_frame_count or 0)
     output = []
     for piece in UnitReader(data):

@@ -74,7 +74,9 @@ def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
         scale=step(settings.scale_step, 16, 1, 524288),
         rotation=step(settings.rotation_step, 28, 1, 134217728),
         opacity=step(settings.opacity_step, 14, 1, 16384),
-        sh=tuple(step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)),
+        sh=tuple(
+            step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)
+        ),
         joints=tuple(step(settings.motion_tolerance / lever, 28, finest, 134217728) for lever in levers),
         translation=step(settings.motion_tolerance / 2, 20, 1, 1048576),
         expression_weight=step(settings.expression_weight_step, 14, 1, 16384),
@@ -109,7 +111,9 @@ def check_avatar(avatar: Avatar) -> None:
     reach = _C["POSITION_LIMIT"] / 2**20
     far = np.flatnonzero(np.abs(avatar.gaussians.positions).max(axis=1) > reach)
     if len(far):
-        raise ContentError(f"Gaussian {far[0]} lies more than {reach:.1f} m from the origin; is the content in metres?")
+        raise ContentError(
+            f"Gaussian {far[0]} lies more than {reach:.1f} m from the origin; is the content in metres?"
+        )
     if not 1 <= avatar.rig.count <= 255:
         raise ContentError(f"the rig has {avatar.rig.count} joints, allowed 1..255")
     if len(avatar.expression_names) > 255:
@@ -143,7 +147,9 @@ def small_rotations(rotations: np.ndarray, scales: np.ndarray) -> tuple[np.ndarr
     return vectors, np.einsum("ni,nij->nj", scales, np.abs(turns))
 
 
-def integer_weights(joints: np.ndarray, weights: np.ndarray, influences: int, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def integer_weights(
+    joints: np.ndarray, weights: np.ndarray, influences: int, bits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, 8) joints, (N, 8) weights summing to 1 << bits, (N,) numbers of influences.
 
     The largest `influences` weights are kept; the rounding is by largest remainder; influences are
@@ -177,4 +183,6 @@ def motion_symbols(motion: Motion, steps: Steps) -> np.ndarray:
         frame = int(np.argmax(np.abs(translation).max(axis=1)))
         raise ContentError(f"the root is too far from the origin in frame {frame}")
     limit = _C["EXPRESSION_WEIGHT_LIMIT"] // steps.expression_weight
-    return np.concatenate([translation, rotation.reshape(frames, -1), np.clip(weights, -limit, limit)], axis=1)
+    return np.concatenate(
+        [translation, rotation.reshape(frames, -1), np.clip(weights, -limit, limit)], axis=1
+    )

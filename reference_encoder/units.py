@@ -28,13 +28,25 @@ class FastWritePort(WritePort):
             return
         functions = {"reset_contexts": jit.function("reset_contexts")}
         contexts = payload_contexts(
-            self.standard, structure, self.values, self.contexts, functions, lambda count: np.zeros(count, np.int64)
+            self.standard,
+            structure,
+            self.values,
+            self.contexts,
+            functions,
+            lambda count: np.zeros(count, np.int64),
         )
         payload = write_payload(structure, {**self.values, **self.arrays}, contexts)
         self.writer.write("b", len(payload), payload)
 
 
-def unit(kind: str, values: Mapping[str, Any], known: Mapping[str, Any], contexts: dict[str, Any] | None = None, *, checksum: bool = False) -> bytes:
+def unit(
+    kind: str,
+    values: Mapping[str, Any],
+    known: Mapping[str, Any],
+    contexts: dict[str, Any] | None = None,
+    *,
+    checksum: bool = False,
+) -> bytes:
     """§5.3 One unit of type `kind` whose elements are in `values`.
 
     `known` holds what earlier units said (counts, limits); `contexts` keeps the contexts of motion
@@ -49,12 +61,21 @@ def unit(kind: str, values: Mapping[str, Any], known: Mapping[str, Any], context
 
 
 def unit_from_source(
-    kind: str, source: Source, known: dict[str, Any], contexts: dict[str, Any] | None = None, *, checksum: bool = False
+    kind: str,
+    source: Source,
+    known: dict[str, Any],
+    contexts: dict[str, Any] | None = None,
+    *,
+    checksum: bool = False,
 ) -> bytes:
     """§5.1 One unit whose elements `source` chooses, written by the interpreted walk; `known` grows."""
     standard = spec.standard()
     writer = BitWriter()
-    walk(standard, UNIT_STRUCTURES[kind], WritePort(standard, known, writer, spec.document().unchecked, source, contexts))
+    walk(
+        standard,
+        UNIT_STRUCTURES[kind],
+        WritePort(standard, known, writer, spec.document().unchecked, source, contexts),
+    )
     return frame_unit(kind, writer.bytes(), checksum=checksum)
 
 

@@ -15,7 +15,9 @@ from typing import Any
 class StreamError(Exception):
     """§6.1 What is wrong, by which rule, and where: `constraint`, `clause`, `unit`, `bit_offset`."""
 
-    def __init__(self, message: str, *, constraint: str, clause: str, bit_offset: int, unit: int | None = None):
+    def __init__(
+        self, message: str, *, constraint: str, clause: str, bit_offset: int, unit: int | None = None
+    ):
         super().__init__(message)
         self.message = message
         self.constraint = constraint

@@ -172,7 +172,7 @@ class Standard:
     limits: Mapping[str, str]  # level limit -> about
 
     @functools.cached_property
-    def constant_values(self) -> dict[str, int | tuple[int, ...]]:
+    def constant_values(self) -> dict[str, Any]:
         """Constants, and enumeration values as ENUMERATION_NAME, for the pseudo-code and expressions."""
         values = {name: constant.value for name, constant in self.constants.items()}
         for enumeration, entries in self.enumerations.items():
@@ -263,7 +263,10 @@ def _build(merged: dict[str, dict[str, Any]]) -> Standard:
         return merged.get(name, {})
 
     return Standard(
-        constants={n: Constant(n, e["clause"], _value(e["value"]), e["about"]) for n, e in section("constants").items()},
+        constants={
+            n: Constant(n, e["clause"], _value(e["value"]), e["about"])
+            for n, e in section("constants").items()
+        },
         types={
             n: Type(n, e["min"], e["max"], e.get("q", 0), e.get("unit", ""), e["about"])
             for n, e in section("types").items()
@@ -278,7 +281,9 @@ def _build(merged: dict[str, dict[str, Any]]) -> Standard:
         },
         structures={name: _structure(name, entry) for name, entry in section("structures").items()},
         constraints={
-            n: Constraint(n, e["clause"], e["error"], parse(e["requires"]) if "requires" in e else None, e["about"])
+            n: Constraint(
+                n, e["clause"], e["error"], parse(e["requires"]) if "requires" in e else None, e["about"]
+            )
             for n, e in section("constraints").items()
         },
         profiles=section("profiles"),
@@ -307,7 +312,12 @@ def _node(entry: dict[str, Any], clause: str) -> Node:
     if "element" in entry:
         return _element(entry, clause)
     if "let" in entry:
-        return Let(entry["let"], _expressions(entry.get("index", [])), _expressions(entry.get("dims", [])), parse(entry["value"]))
+        return Let(
+            entry["let"],
+            _expressions(entry.get("index", [])),
+            _expressions(entry.get("dims", [])),
+            parse(entry["value"]),
+        )
     if "check" in entry:
         return Check(entry["check"])
     if "for" in entry:

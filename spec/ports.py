@@ -17,7 +17,9 @@ Functions = Mapping[str, Callable[..., Any]]
 class Observer(Protocol):
     """Is told of every element, branch and loop that a walk passes."""
 
-    def on_element(self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int) -> None: ...
+    def on_element(
+        self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int
+    ) -> None: ...
 
     def on_branch(self, condition: If, taken: bool) -> None: ...
 
@@ -100,10 +102,15 @@ class ValuePort:
         """Raises the error of a constraint at the present bit offset."""
         rule = self.standard.constraints[constraint]
         raise KINDS[rule.error](
-            message, constraint=constraint, clause=rule.clause, bit_offset=self.position() if bit is None else bit
+            message,
+            constraint=constraint,
+            clause=rule.clause,
+            bit_offset=self.position() if bit is None else bit,
         )
 
-    def fail_range(self, element: Element, index: tuple[int, ...], value: int, low: int, high: int, bit: int) -> NoReturn:
+    def fail_range(
+        self, element: Element, index: tuple[int, ...], value: int, low: int, high: int, bit: int
+    ) -> NoReturn:
         """Raises the error of an element outside its range."""
         raise range_error(element, index, value, low, high, bit)
 
@@ -137,7 +144,9 @@ class ValuePort:
         return build(0)
 
 
-def range_error(element: Element, index: tuple[int, ...], value: int, low: int, high: int, bit: int) -> StreamError:
+def range_error(
+    element: Element, index: tuple[int, ...], value: int, low: int, high: int, bit: int
+) -> StreamError:
     """§6.2 The error of an element whose value is outside its range."""
     place = "".join(f"[{position}]" for position in index)
     return KINDS[element.error](
@@ -196,7 +205,9 @@ class ReadPort(ValuePort):
         try:
             return self.reader.read(descriptor.kind, size)
         except EOFError:
-            self.fail("unit_truncated", f"{element.name} ({descriptor.text}) reads beyond the end of its unit")
+            self.fail(
+                "unit_truncated", f"{element.name} ({descriptor.text}) reads beyond the end of its unit"
+            )
         except ValueError as error:
             self.fail("leb128_length", f"{element.name}: {error}")
 
@@ -211,7 +222,9 @@ class ReadPort(ValuePort):
         context += element.context_set.evaluate(self.scope) * self.standard.contexts_of(element)
         size = element.descriptor.size.evaluate(self.scope)
         before = self.position()
-        value = self.functions[binarisation.decode](self.reader.data, self._engine, self._active, context, size)
+        value = self.functions[binarisation.decode](
+            self.reader.data, self._engine, self._active, context, size
+        )
         if self._engine[0] > self._engine[1] + self.standard.constant_values["ENGINE_MAX_OVERRUN"]:
             self.fail("coded_payload_length", f"{element.name} reads beyond the end of its payload", before)
         return value
@@ -337,7 +350,7 @@ def chosen(generator: random.Random, presets: Mapping[str, Any]) -> Source:
     """
 
     def source(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
-        preset = presets.get(element.name)
+        preset: Any = presets.get(element.name)
         for position in index if isinstance(preset, list) else ():
             preset = preset[position]
         if preset is not None:
@@ -361,7 +374,9 @@ class Tracer:
     def __init__(self, sink: Callable[[Element, tuple[int, ...], Any, int], None]):
         self._sink = sink
 
-    def on_element(self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int) -> None:
+    def on_element(
+        self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int
+    ) -> None:
         self._sink(element, index, value, bit)
 
     def on_branch(self, condition: If, taken: bool) -> None:
@@ -380,7 +395,9 @@ class Coverage:
         self.branches: set[tuple[str, bool]] = set()
         self.loops: set[tuple[str, str]] = set()
 
-    def on_element(self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int) -> None:
+    def on_element(
+        self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int
+    ) -> None:
         self.elements[element.name] = self.elements.get(element.name, 0) + 1
         if value == low:
             self.range_ends.add((element.name, "low"))
@@ -392,4 +409,3 @@ class Coverage:
 
     def on_loop(self, loop: For, count: int) -> None:
         self.loops.add((str(loop.count), "empty" if count == 0 else "entered"))
-

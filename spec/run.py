@@ -76,7 +76,8 @@ def clauses(directory: Path = TEXT_DIRECTORY) -> Iterator[Clause]:
     """§4.6 The clauses of the text in reading order."""
     for path in sorted(directory.glob("*.md"), key=_reading_order):
         number = title = ""
-        start, body, fenced = 0, [], False
+        start, fenced = 0, False
+        body: list[str] = []
         for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             fenced ^= bool(_FENCE.match(line))
             heading = None if fenced else _HEADING.match(line)
@@ -115,7 +116,8 @@ def blocks(directory: Path = TEXT_DIRECTORY) -> Iterator[Block]:
 
 
 def _fenced_python(body: str) -> Iterator[tuple[int, str]]:
-    inside, language, start, lines = False, "", 0, []
+    inside, language, start = False, "", 0
+    lines: list[str] = []
     for number, line in enumerate(body.splitlines(), 1):
         fence = _FENCE.match(line)
         if fence and not inside:
@@ -135,7 +137,9 @@ class Document:
     annotations to inclusive (min, max) ranges. Both come from `spec/syntax/arithmetic.yaml`.
     """
 
-    def __init__(self, functions: list[Block], constants: Mapping[str, Any], types: Mapping[str, tuple[int, int]]):
+    def __init__(
+        self, functions: list[Block], constants: Mapping[str, Any], types: Mapping[str, tuple[int, int]]
+    ):
         self.blocks = MappingProxyType({block.name: block for block in functions})
         self.constants = MappingProxyType(dict(constants))
         self.types = MappingProxyType(dict(types))
@@ -183,7 +187,9 @@ class Document:
 
     def calls(self, name: str) -> frozenset[str]:
         """§4.6 The document functions that function `name` calls."""
-        names = {node.id for node in ast.walk(ast.parse(self.blocks[name].source)) if isinstance(node, ast.Name)}
+        names = {
+            node.id for node in ast.walk(ast.parse(self.blocks[name].source)) if isinstance(node, ast.Name)
+        }
         return frozenset(names & self.blocks.keys() - {name})
 
 
@@ -224,9 +230,13 @@ def _check_subset(block: Block, document: Document) -> None:
             raise DocumentError(f"{where}: only integers, not {node.value!r}")
         if isinstance(node, ast.Name) and node.id not in known:
             raise DocumentError(f"{where}: unknown name '{node.id}'")
-        if isinstance(node, ast.For) and not (isinstance(node.iter, ast.Call) and _called(node.iter) == "range"):
+        if isinstance(node, ast.For) and not (
+            isinstance(node.iter, ast.Call) and _called(node.iter) == "range"
+        ):
             raise DocumentError(f"{where}: for loops run over range() only")
-        if isinstance(node, ast.Call) and (_called(node) not in BUILTINS | document.blocks.keys() or node.keywords):
+        if isinstance(node, ast.Call) and (
+            _called(node) not in BUILTINS | document.blocks.keys() or node.keywords
+        ):
             raise DocumentError(f"{where}: only document functions and {sorted(BUILTINS)} may be called")
     for argument in tree.args.args:
         if argument.annotation is None:
@@ -273,14 +283,14 @@ class _Checker(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.Call:
         self.generic_visit(node)
         check = type(node.op).__name__ if type(node.op).__name__ in _CHECKS else "Result"
-        arguments = [node.left, node.right] if check != "Result" else [node]
+        arguments: list[ast.expr] = [node.left, node.right] if check != "Result" else [node]
         call = ast.Call(ast.Name("_checked_" + check, ast.Load()), arguments, [])
         return ast.copy_location(call, node)
 
     def _declared(self, value: ast.expr, annotation: ast.expr | None, name: str) -> ast.expr:
         assert annotation is not None
         what = ast.Constant(f"{self.block.name} (clause {self.block.clause}): {name}")
-        ranges = ast.Constant(self._ranges(annotation))
+        ranges = ast.parse(repr(self._ranges(annotation)), mode="eval").body
         call = ast.Call(ast.Name("_checked_Declared", ast.Load()), [value, ranges, what], [])
         return ast.copy_location(call, value)
 

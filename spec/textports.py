@@ -65,7 +65,9 @@ class TablePort:
         yield
         self._indent -= 1
 
-    def _row(self, text: str, descriptor: str = "", element: str = "", constraint: str = "", structure: str = "") -> None:
+    def _row(
+        self, text: str, descriptor: str = "", element: str = "", constraint: str = "", structure: str = ""
+    ) -> None:
         self.rows.append(Row(self._indent, text, descriptor, element, constraint, structure))
 
 
@@ -116,10 +118,14 @@ class CompilePort:
             self._emit(f"value = {target}")
             self._range_check(element, "engine[2]")
             self._emit(f"if engine[2] + 64 > len(output): fault[0] = {FAULT_FULL}; return")
-            self._emit(f"{binarisation.encode}(output, engine, contexts, {context}, {element.descriptor.size}, value)")
+            self._emit(
+                f"{binarisation.encode}(output, engine, contexts, {context}, {element.descriptor.size}, value)"
+            )
             return
         self._emit("before = engine[0]")
-        self._emit(f"value = {binarisation.decode}(data, engine, contexts, {context}, {element.descriptor.size})")
+        self._emit(
+            f"value = {binarisation.decode}(data, engine, contexts, {context}, {element.descriptor.size})"
+        )
         self._emit(f"if engine[0] > limit: {self._fault(element, str(FAULT_OVERRUN), 'before')}")
         self._range_check(element, "before")
         self._emit(f"{target} = value")
@@ -130,10 +136,19 @@ class CompilePort:
 
     def _range_check(self, element: Element, position: str) -> None:
         number = str(self.numbers[element.name])
-        self._emit(f"if value < ({element.low}) or value > ({element.high}): {self._fault(element, number, position)}")
+        self._emit(
+            f"if value < ({element.low}) or value > ({element.high}): {self._fault(element, number, position)}"
+        )
 
     def _fault(self, element: Element, code: str, position: str) -> str:
-        entries = [code, "value", str(element.low), str(element.high), position, str(self.numbers[element.name])]
+        entries = [
+            code,
+            "value",
+            str(element.low),
+            str(element.high),
+            position,
+            str(self.numbers[element.name]),
+        ]
         entries += [str(expression) for expression in element.index]
         return "; ".join(f"fault[{i}] = {entry}" for i, entry in enumerate(entries)) + "; return"
 
@@ -175,7 +190,9 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     walk(standard, structure, port)
     nodes = list(standard.nodes(structure))
     arrays = {n.name: n.dims for n in nodes if isinstance(n, Element | Let) and n.dims}
-    local = {n.name for n in nodes if isinstance(n, Let) and not n.index} | {n.variable for n in nodes if isinstance(n, For)}
+    local = {n.name for n in nodes if isinstance(n, Let) and not n.index} | {
+        n.variable for n in nodes if isinstance(n, For)
+    }
     used = frozenset[str]().union(*(_names(node) for node in nodes))
     scalars = sorted(used - arrays.keys() - local - standard.constant_values.keys())
     buffer = "output" if mode == "write" else "data"
