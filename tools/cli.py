@@ -1,0 +1,80 @@
+"""The `hga` command: finds its subcommands, and turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tools import commands, terminal
+
+OK, DIFFERENCE, USAGE, CONTENT, STREAM, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class CommandLine(click.Group):
+    """A group whose subcommands are the modules of `tools.commands`, imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [module.name for module in pkgutil.iter_modules(commands.__path__)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        return getattr(importlib.import_module(f"{commands.__name__}.{cmd_name}"), cmd_name)
+
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Runs the command and exits; commands return their exit code, or nothing for success."""
+        try:
+            code = super().main(args, *arguments, **{**options, "standalone_mode": False})
+        except Exception as error:
+            code = exit_code(error)
+        sys.exit(code if isinstance(code, int) else OK)
+
+
+def exit_code(error: Exception) -> int:
+    """Says what went wrong in one line on stderr; anything that is not a user's error is raised again."""
+    from reference_encoder.content import ContentError  # costs start-up time, and only errors need them
+    from spec.errors import StreamError
+
+    if isinstance(error, click.Abort):
+        terminal.complain("interrupted")
+        return INTERRUPTED
+    if isinstance(error, click.UsageError):
+        hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+        terminal.complain(" ".join(error.format_message().split()) + hint)
+        return USAGE
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        terminal.complain(f"{where}{error.strerror or error}")
+        return USAGE
+    if isinstance(error, ContentError):
+        terminal.complain(str(error))
+        return CONTENT
+    if isinstance(error, StreamError):
+        terminal.complain(str(error))
+        return STREAM
+    raise error
+
+
+@click.group(
+    cls=CommandLine,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done, 1 a difference was found, 2 wrong usage or a file that cannot be opened, "
+    "3 content that cannot be used, 4 a stream that is not what the standard says.",
+)
+@click.version_option(package_name="hga", prog_name="hga")
+def main() -> None:
+    """Hierarchical Gaussian Avatar coding: encode, decode, look into and check .hga streams.
+
+    \b
+    Start here:
+      hga encode head.zip track.json.gz -o head.hga     content to a stream
+      hga render head.hga -o head.png --sheet 2x4       look at it
+      hga info head.hga                                 where its bytes go
+
+    Every command has --help with examples. Results go to stdout, progress and messages to stderr.
+    """

@@ -1,0 +1,1 @@
+"""The subcommands of `hga`: every module here holds the one of its own name."""

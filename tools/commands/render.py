@@ -1,0 +1,97 @@
+"""`hga render`: pictures, contact sheets and videos of a stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tools import terminal
+from tools.parameters import GRID, OUT, SIZE, Span, frames_option, json_option, stream_argument
+
+
+@click.command()
+@stream_argument
+@click.option(
+    "-o", "output", type=OUT, required=True, help="FILE.png, FILE.mp4, or a folder for one PNG per frame."
+)
+@click.option("--frame", type=click.IntRange(0), help="The one frame to draw [default for .png: the first].")
+@frames_option
+@click.option(
+    "--sheet", "grid", type=GRID, help="A contact sheet of frames spread over the clip, such as 2x4."
+)
+@click.option("--size", type=SIZE, help="Size of each picture [default: 512x512, or the camera's own].")
+@click.option("--camera", "camera", help="See below [default: the stream's first camera, else front].")
+@click.option("--background", help="A colour: a name, #rrggbb [default: white, or the camera's own].")
+@json_option
+def render(
+    file: Path,
+    output: Path,
+    frame: int | None,
+    frames: Span,
+    grid: tuple[int, int] | None,
+    size: tuple[int, int] | None,
+    camera: str | None,
+    background: str | None,
+    as_json: bool,
+) -> int:
+    """Draw frames of FILE.
+
+    \b
+    Examples:
+      hga render head.hga -o head.png --frame 100
+      hga render head.hga -o sheet.png --sheet 2x4 --size 256x256
+      hga render walk.hga -o walk.mp4 --camera orbit:0/1
+      hga render walk.hga -o frames/ --frames 0:30 --camera 0,1.6,2,0,1,0
+
+    \b
+    Cameras:
+      stream, stream:ID          a camera that the stream carries
+      front, left, back, right   that side of the avatar, framed to fit the whole clip
+      orbit:DEGREES              the same from any angle
+      orbit:DEGREES/TURNS        going round during the clip (orbit alone: once)
+      x,y,z,x,y,z                from an eye towards a target, metres
+
+    Damage in the stream is reported and drawn around: exit code 4 says that there was some.
+    """
+    from fractions import Fraction
+
+    from reference_decoder import Decoder
+    from tools import pictures, streams
+    from tools.cameras import parse_view
+
+    single = output.suffix.lower() == ".png" and grid is None
+    span = Span(frame, frame + 1) if frame is not None else frames
+    data = file.read_bytes()
+    decoder = Decoder(data)
+    clip = list(streams.selected(decoder, Span(0, 1) if single and span == Span() else span))
+    for error in decoder.errors:
+        terminal.complain(streams.explain(file, data, error))
+    if not clip:
+        terminal.complain(f"{file}: there is no such frame to draw")
+        return 4 if decoder.errors else 2
+    view = parse_view(camera or ("stream" if decoder.cameras else "front"), decoder.cameras, size)
+    rate = Fraction(decoder.sequence["frame_rate_numerator"], decoder.sequence["frame_rate_denominator"])
+    with terminal.progress() as progress:
+        drawing = pictures.Drawing(view, size or pictures.DEFAULT_SIZE, colour(background), progress)
+        written = pictures.write(output, clip, grid, drawing, rate)
+    if as_json:
+        errors = [error.as_dict() for error in decoder.errors]
+        terminal.emit({"written": [str(path) for path in written], "errors": errors})
+    else:
+        more = f" and {len(written) - 1} more" if len(written) > 1 else ""
+        terminal.say(f"wrote {written[0]}{more}")
+    return 4 if decoder.errors else 0
+
+
+def colour(text: str | None) -> tuple[int, int, int] | None:
+    """A colour by name or #rrggbb."""
+    from PIL import ImageColor
+
+    if text is None:
+        return None
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no colour", param_hint="'--background'") from None
+    return red, green, blue

@@ -1,0 +1,36 @@
+"""Opening streams for the commands: frames kept light, errors told apart from files that are no streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from reference_decoder import Decoder, Frame, StreamError
+from tools.parameters import Span
+
+_SIGNATURE = b"HGA1"
+_SIGNATURE_REACH = 16  # bytes: the signature follows one unit header
+
+
+def explain(path: Path, data: bytes, error: StreamError) -> str:
+    """One line about an error of a stream in a file, or about the file not being a stream at all."""
+    if not data:
+        return f"{path}: not an HGA stream: the file is empty"
+    if _SIGNATURE not in data[:_SIGNATURE_REACH]:
+        return f"{path}: not an HGA stream: it starts with {data[:8]!r}, without the signature HGA1"
+    return f"{path}: {error}"
+
+
+def selected(decoder: Decoder, span: Span) -> Iterator[Frame]:
+    """The frames of a span; decoding stops behind it."""
+    for frame in decoder.frames(span.start):
+        if frame.index in span:
+            yield frame
+        if span.stop is not None and frame.index >= span.stop - 1:
+            return
+
+
+def fresh(frame: Frame) -> Frame:
+    """The same frame without the stages it has computed: a long clip of these fits in memory."""
+    return replace(frame)
