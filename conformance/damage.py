@@ -1,0 +1,482 @@
+"""§6.1 Damaged streams, and what a decoder must do with them: report one of four errors, keep the rest intact."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import spec
+from conformance.generate import generate
+from reference_decoder import Compiled, Decoder
+from reference_decoder.decoder import peek_motion
+from reference_decoder.payload import FastReadPort
+from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, read_unit
+from reference_encoder.units import frame_unit
+from spec.bits import BitReader, BitWriter
+from spec.errors import KINDS, StreamError
+from spec.load import Element
+from spec.ports import Observer, Tracer, Values
+
+SECONDS = 2.0
+"""The longest that decoding one damaged stream of a few kilobytes may take."""
+
+MEGABYTES = 768
+"""What decoding a damaged stream may add to the memory of the process: the worst that level 3 allows a small one."""
+
+SMALL_COUNT = 1000
+"""Damage may claim many Gaussians; frames of more than this are decoded but not hashed."""
+
+STAGES = ("symbols", "gaussians", "canonical")
+
+
+class Defect(AssertionError):
+    """A decoder did what §6.1 forbids; says what, and how the stream was damaged."""
+
+
+class Original:
+    """A valid stream with its units and the digests of its frames, to measure damaged ones against."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.units: list[Unit] = list(UnitReader(data))
+        digests = {frame.index: frame_digests(frame) for frame in Decoder(data, strict=True).frames()}
+        self.frames: dict[int, list[tuple[int, tuple[bytes, ...]]]] = {}  # by unit
+        self.keys: set[int] = set()
+        for unit in self.units:
+            if unit.type == "motion":
+                key, first, count = peek_motion(data, unit)
+                self.frames[unit.index] = [(f, digests[f]) for f in range(first, first + count)]
+                self.keys |= {unit.index} if key else set()
+
+    @cached_property
+    def elements(self) -> list[tuple[Unit, Element, int, int]]:
+        """Every element outside coded payloads: its unit, first bit and number of bits."""
+        found: list[tuple[Unit, Element, int, int]] = []
+        known: dict[str, Any] = {**UnitReader(self.data).limits}
+        contexts: dict[str, Any] = {}
+        for unit in (unit for unit in self.units if unit.type in UNIT_STRUCTURES):
+            values = {**known, "next_frame": peek_motion(self.data, unit)[1]}
+
+            def sink(
+                element: Element, index: tuple[int, ...], value: Any, bit: int, unit: Unit = unit
+            ) -> None:
+                found.append((unit, element, bit, _size(element, value)))
+
+            read_unit(self.data, unit, values, _traced, contexts, Tracer(sink))
+            known = values if unit.type == "avatar" else known
+        return found
+
+    def unit_bytes(self, unit: Unit) -> bytes:
+        return self.data[unit.start : unit.end]
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A damaged stream, and what is certain about it whatever the damage did.
+
+    `intact` are the first bytes that equal those of the original. If `survivors` is not None, the frames
+    of exactly these motion units of the original can be decoded; `sound` says that nothing else that
+    their Gaussians depend on is lost.
+    """
+
+    data: bytes
+    kind: str
+    original: Original
+    survivors: tuple[int, ...] | None = None
+    sound: bool = False
+
+    @property
+    def intact(self) -> int:
+        pairs = zip(self.data, self.original.data, strict=False)
+        return next(
+            (n for n, (a, b) in enumerate(pairs) if a != b), min(len(self.data), len(self.original.data))
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a decoder made of a damaged stream."""
+
+    errors: tuple[StreamError, ...]
+    frames: int
+    seconds: float
+    megabytes: int  # by which the process grew
+
+
+Damage = Callable[[random.Random, Sequence[Original], Original], Damaged]
+
+
+def damaged(streams: Sequence[bytes], seed: int) -> Iterator[Damaged]:
+    """§6.1 Damaged versions of valid streams without end, decided by `seed` and the streams."""
+    generator = random.Random(seed)
+    originals = [Original(data) for data in streams]
+    while True:
+        original = generator.choice(originals)
+        yield generator.choice(DAMAGES)(generator, originals, original)
+
+
+def survivors(original: Original, lost: set[int], disturbed_before: int | None = None) -> tuple[int, ...]:
+    """§6.8 The motion units that can be decoded when units are lost.
+
+    With `disturbed_before`, a motion unit that is an error stands before that unit.
+    """
+    result, chain = [], False
+    if any(unit.type in ("sequence", "avatar") for unit in original.units if unit.index in lost):
+        return ()
+    for index in (unit.index for unit in original.units):
+        chain = chain and index != disturbed_before
+        if index in original.frames:
+            chain = index not in lost and (chain or index in original.keys)
+            result += [index] if chain else []
+    return tuple(result)
+
+
+def _traced(
+    values: Values, reader: BitReader, contexts: dict[str, Any], observer: Observer | None
+) -> FastReadPort:
+    return FastReadPort(spec.standard(), values, reader, Compiled().functions, contexts, observer)
+
+
+def _size(element: Element, value: Any) -> int:
+    """§5.2 The number of bits of an element outside coded payloads."""
+    if element.descriptor.kind == "leb128":
+        return 8 * len(_leb(value))
+    return 8 * len(value) if isinstance(value, bytes) else element.descriptor.size.evaluate({})
+
+
+# Damage
+
+
+def flipped_payload(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Bits of payloads or checksums of units with a checksum: the units are lost, nothing else."""
+    covered = [unit for unit in original.units if unit.payload_end < unit.end]
+    hit = g.sample(covered, min(len(covered), g.choice((1, 1, 1, 2, 3))))
+    data = bytearray(original.data)
+    for unit in hit:
+        for bit in {
+            g.randrange(unit.payload_start * 8, unit.end * 8) for _ in range(g.choice((1, 1, 2, 8, 64)))
+        }:
+            data[bit // 8] ^= 128 >> bit % 8
+    lost = {unit.index for unit in hit}
+    sound = not any(unit.type in ("canonical", "expression") for unit in hit)
+    return Damaged(bytes(data), "flipped_payload", original, survivors(original, lost), sound)
+
+
+def flipped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Bits anywhere."""
+    data = bytearray(original.data)
+    for _ in range(g.choice((1, 1, 2, 4, 16, 100))):
+        bit = g.randrange(len(data) * 8)
+        data[bit // 8] ^= 128 >> bit % 8
+    return Damaged(bytes(data), "flipped", original)
+
+
+def truncated(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """The end is missing."""
+    length = g.randrange(len(original.data))
+    lost = {unit.index for unit in original.units if unit.end > length}
+    return Damaged(original.data[:length], "truncated", original, survivors(original, lost), True)
+
+
+def dropped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Units are missing."""
+    hit = g.sample(original.units, g.randint(1, min(3, len(original.units) - 1)))
+    lost = {unit.index for unit in hit}
+    data = b"".join(original.unit_bytes(unit) for unit in original.units if unit.index not in lost)
+    sound = not any(unit.type in ("canonical", "expression") for unit in hit)
+    return Damaged(data, "dropped", original, survivors(original, lost), sound)
+
+
+def duplicated(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """A unit comes again, at once or later."""
+    unit = g.choice(original.units)
+    place = g.randint(unit.index + 1, len(original.units))
+    pieces = [original.unit_bytes(each) for each in original.units]
+    pieces.insert(place, original.unit_bytes(unit))
+    kept = survivors(original, set(), place if unit.type == "motion" else None)
+    return Damaged(b"".join(pieces), "duplicated", original, kept, True)
+
+
+def swapped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Two units change places."""
+    pieces = [original.unit_bytes(unit) for unit in original.units]
+    a, b = g.randrange(len(pieces)), g.randrange(len(pieces))
+    pieces[a], pieces[b] = pieces[b], pieces[a]
+    return Damaged(b"".join(pieces), "swapped", original)
+
+
+def spliced(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Units of another stream stand between, or instead of, those of this one."""
+    other = g.choice(originals)
+    pieces = [original.unit_bytes(unit) for unit in original.units]
+    first = g.randrange(len(other.units))
+    foreign = [other.unit_bytes(unit) for unit in other.units[first : first + g.randint(1, 4)]]
+    place = g.randint(0, len(pieces))
+    pieces[place : place + g.randint(0, 2)] = foreign
+    return Damaged(b"".join(pieces), "spliced", original)
+
+
+def shifted(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Bytes are put in or taken out."""
+    data = bytearray(original.data)
+    place = g.randrange(len(data))
+    data[place : place + g.choice((0, 0, 1, 2, 30))] = g.randbytes(g.choice((0, 1, 2, 30)))
+    return Damaged(bytes(data), "shifted", original)
+
+
+def resized(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """A unit's size is wrong, or no leb128 at all."""
+    unit = g.choice(original.units)
+    size = 0
+    while original.data[unit.start + size] & 128:
+        size += 1
+    right = unit.end - unit.start - size - 1
+    wrong = g.choice([_leb(right + g.randint(-9, 9)), _leb(g.getrandbits(g.randint(1, 34))), *EXTREMES])
+    data = original.data[: unit.start] + wrong + original.data[unit.start + size + 1 :]
+    return Damaged(data, "resized", original)
+
+
+def forged(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Elements outside coded payloads get values at and beyond the ends of their ranges; the checksum is right."""
+    unit, element, bit, count = g.choice(original.elements)
+    start, end = unit.payload_start * 8, unit.payload_end * 8
+    bits = int.from_bytes(original.data[unit.payload_start : unit.payload_end], "big")
+    tail = end - bit - count
+    new, size = _forged_value(g, element, count)
+    value = ((bits >> (end - bit)) << size | new) << tail | bits & ((1 << tail) - 1)
+    length = bit - start + size + tail
+    pad = -length % 8
+    payload = (value << pad).to_bytes((length + pad) // 8, "big")
+    return Damaged(_replaced(original, unit, payload, checksum=True), "forged", original)
+
+
+def _forged_value(g: random.Random, element: Element, count: int) -> tuple[int, int]:
+    """Bits of a value for `element`, and how many there are."""
+    if element.descriptor.kind != "leb128":
+        return g.choice(
+            (0, (1 << count) - 1, 1 << (count - 1) if count else 0, g.getrandbits(count) if count else 0)
+        ), count
+    ends = [end for end in (element.low, element.high) if not end.names]
+    values = [max(0, end.evaluate({}) + g.choice((-1, 0, 1))) for end in ends] or [0]
+    encoded = g.choice(
+        [*(_leb(value) for value in values), _leb(1 << 19), _leb((1 << 24) - 1), g.choice(EXTREMES)]
+    )
+    return int.from_bytes(encoded, "big"), 8 * len(encoded)
+
+
+def scrambled(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """Payload bytes are replaced, cut or continued; the checksum is right, so the damage reaches the elements."""
+    unit = g.choice(original.units)
+    payload = bytearray(original.data[unit.payload_start : unit.payload_end])
+    for _ in range(g.choice((1, 1, 2, 5, 40))):
+        place = g.randint(0, max(0, min(len(payload) - 1, g.choice((3, len(payload))))))
+        payload[place : place + g.choice((0, 1, 1, 1, 2))] = g.choice(
+            (g.randbytes(1), g.randbytes(1), g.choice(EXTREMES), b"")
+        )
+    if g.random() < 0.2:
+        payload = payload[: g.randint(0, len(payload))]
+    return Damaged(
+        _replaced(original, unit, bytes(payload), checksum=g.random() < 0.5), "scrambled", original
+    )
+
+
+def randomised(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """A payload of noise, of all zeros or of all ones, behind a right header."""
+    unit = g.choice(original.units)
+    keep = g.randint(0, min(6, unit.payload_end - unit.payload_start))
+    size = g.choice((0, 1, 4, 20, 200, 2000))
+    noise = g.choice((g.randbytes(size), bytes(size), b"\xff" * size))
+    payload = original.data[unit.payload_start : unit.payload_start + keep] + noise
+    return Damaged(_replaced(original, unit, payload, checksum=g.random() < 0.5), "randomised", original)
+
+
+def retyped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
+    """A payload under the header of another type or layer."""
+    unit = g.choice(original.units)
+    payload = original.data[unit.payload_start : unit.payload_end]
+    piece = frame_unit(g.randrange(32), payload, layer=g.choice((0, 0, 1, 255)), checksum=g.random() < 0.5)
+    return Damaged(original.data[: unit.start] + piece + original.data[unit.end :], "retyped", original)
+
+
+DAMAGES: tuple[Damage, ...] = (
+    flipped_payload, flipped, truncated, dropped, duplicated, swapped, spliced, shifted, resized, forged, forged,
+    scrambled, scrambled, randomised, retyped,
+)  # fmt: skip
+
+EXTREMES = (
+    b"\xff\xff\xff\xff\x0f",
+    b"\xff\xff\xff\xff\xff",
+    b"\x80\x80\x80\x80\x10",
+    b"\x80\x00",
+    b"\xff",
+    b"\x80",
+)
+"""leb128s at and beyond the longest, one with a needless byte, and two that never end."""
+
+
+def _leb(value: int) -> bytes:
+    writer = BitWriter()
+    writer.write("leb128", 0, max(value, 0))
+    return writer.bytes()
+
+
+def _replaced(original: Original, unit: Unit, payload: bytes, checksum: bool) -> bytes:
+    piece = frame_unit(unit.type_number, payload, layer=unit.layer, checksum=checksum)
+    return original.data[: unit.start] + piece + original.data[unit.end :]
+
+
+# What must hold
+
+
+def survives(stream: Damaged) -> Outcome:
+    """§6.1 Decodes a damaged stream as a decoder that goes on and as one that gives up; raises Defect.
+
+    Nothing but the four errors escapes; time and memory stay within bounds; every frame that does not
+    depend on the damage has the digests of the original's; both decoders meet the same first error.
+    """
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    decoder = Decoder(stream.data)
+    try:
+        frames = {frame.index: frame_digests(frame) for frame in decoder.frames()}
+        first = first_error(stream.data)
+    except Exception as error:
+        raise Defect(f"{stream.kind}: {type(error).__name__} escaped: {error}") from error
+    seconds = time.perf_counter() - started
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    if seconds > 2 * SECONDS:
+        raise Defect(f"{stream.kind}: took {seconds:.1f} s twice")
+    if megabytes > MEGABYTES:
+        raise Defect(f"{stream.kind}: took {megabytes} MB")
+    expected = decoder.errors[0].as_dict() if decoder.errors else None
+    if (first and first.as_dict()) != expected:
+        raise Defect(f"{stream.kind}: the first error is {expected} when going on, {first} when giving up")
+    for error in decoder.errors:
+        _check_error(stream, error)
+    _check_frames(stream, frames)
+    return Outcome(tuple(decoder.errors), len(frames), seconds, megabytes)
+
+
+def first_error(data: bytes) -> StreamError | None:
+    """§6.1 The error at which a strict decoder gives up."""
+    try:
+        for _ in Decoder(data, strict=True).frames():
+            pass
+    except StreamError as error:
+        return error
+    return None
+
+
+def frame_digests(frame: Any) -> tuple[bytes, ...]:
+    """§7.8 The digests of a frame, without the stages that damage made too large to hash."""
+    small = len(frame.canonical.position) <= SMALL_COUNT
+    return tuple(frame.digest(stage) for stage in STAGES if small or stage == "symbols")
+
+
+def _check_error(stream: Damaged, error: StreamError) -> None:
+    names = spec.standard().constraints.keys() | {
+        element.range_constraint for element in spec.standard().elements()
+    }
+    overrun = spec.standard().constant_values["ENGINE_MAX_OVERRUN"]
+    assert isinstance(overrun, int)
+    placed = error.unit is not None or not stream.data
+    if error.kind not in KINDS or error.constraint not in names or not placed:
+        raise Defect(f"{stream.kind}: not an error of clause 6.1: {error.as_dict()}")
+    if not 0 <= error.bit_offset <= 8 * (len(stream.data) + overrun):
+        raise Defect(f"{stream.kind}: an error outside the stream: {error}")
+
+
+def _check_frames(stream: Damaged, frames: dict[int, tuple[bytes, ...]]) -> None:
+    original, intact = stream.original, stream.intact
+    certain = [unit.index for unit in original.units if unit.end <= intact and unit.index in original.frames]
+    for unit in certain:
+        _compare(stream, frames, unit, len(STAGES))
+    if stream.survivors is None:
+        return
+    for unit in stream.survivors:
+        _compare(stream, frames, unit, len(STAGES) if stream.sound else 1)
+    expected = {index for unit in stream.survivors for index, _ in original.frames[unit]}
+    if frames.keys() != expected:
+        raise Defect(f"{stream.kind}: decoded the frames {sorted(frames)}, intact are {sorted(expected)}")
+
+
+def _compare(stream: Damaged, frames: dict[int, tuple[bytes, ...]], unit: int, stages: int) -> None:
+    for index, digests in stream.original.frames[unit]:
+        if frames.get(index, ())[:stages] != digests[:stages]:
+            raise Defect(
+                f"{stream.kind}: frame {index} of unit {unit} does not depend on the damage but is lost or changed"
+            )
+
+
+# Command
+
+
+def seeds(count: int = 24) -> list[bytes]:
+    """Small valid streams to damage; every other one has a checksum on each unit."""
+    return [with_checksums(generate(n, units=6)) if n % 2 else generate(n, units=6) for n in range(count)]
+
+
+def with_checksums(data: bytes) -> bytes:
+    """§5.3 The same stream with a checksum on every unit."""
+    return b"".join(
+        frame_unit(
+            unit.type_number, data[unit.payload_start : unit.payload_end], layer=unit.layer, checksum=True
+        )
+        for unit in UnitReader(data)
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Damages many streams and prints a summary as JSON; 1 if the decoder did what it must not."""
+    parser = argparse.ArgumentParser(prog="conformance.damage", description=main.__doc__)
+    parser.add_argument("--count", type=int, default=50000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", help="folder for streams that show a defect")
+    options = parser.parse_args(arguments)
+    summary = campaign(options.count, options.seed, options.keep)
+    print(json.dumps(summary, indent=1))
+    return 1 if summary["defects"] else 0
+
+
+def campaign(count: int, seed: int, keep: str | None = None) -> dict[str, Any]:
+    """Runs `survives` on `count` damaged streams; progress goes to the standard error output."""
+    kinds, errors, defects = Counter[str](), Counter[str](), []
+    clean = frames = growth = 0
+    slowest, started = 0.0, time.perf_counter()
+    for number, stream in zip(range(count), damaged(seeds(), seed), strict=False):
+        kinds[stream.kind] += 1
+        try:
+            outcome = survives(stream)
+        except Defect as defect:
+            defects.append(f"{number}: {defect}")
+            if keep:
+                with open(f"{keep}/{seed}_{number}.hga", "wb") as file:
+                    file.write(stream.data)
+            continue
+        errors.update(error.constraint for error in outcome.errors)
+        clean += not outcome.errors
+        frames += outcome.frames
+        slowest, growth = max(slowest, outcome.seconds), max(growth, outcome.megabytes)
+        if number % 1000 == 999:
+            print(
+                f"{number + 1} of {count}, {len(defects)} defects, {time.perf_counter() - started:.0f} s",
+                file=sys.stderr,
+            )
+    return {
+        "streams": count, "seed": seed, "defects": defects, "without_error": clean, "frames": frames,
+        "slowest_s": round(slowest, 3), "largest_growth_mb": growth, "seconds": round(time.perf_counter() - started, 1),
+        "kinds": dict(kinds.most_common()), "errors": dict(errors.most_common()),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
