@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def encode(
     """
     settings = settings or Settings()
     check_avatar(avatar)
+    if motion.expressions.shape[1] == 0:  # a motion that says nothing of the face leaves it neutral
+        motion = replace(motion, expressions=np.zeros((motion.count, len(avatar.expression_names))))
     check_motion(avatar, motion)
     steps = integer_steps(avatar, settings)
     sequence, header = headers(avatar, motion, steps, settings)
