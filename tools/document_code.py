@@ -115,7 +115,7 @@ def _callers(index: Index, text: str) -> str:
     lines = []
     for function in ast.parse(text).body:
         assert isinstance(function, ast.FunctionDef)
-        users = [name for name in index.functions if function.name in index.document.calls(name)]
+        users = list(index.callers[function.name])
         users += [
             b.name for b in index.standard.binarisations.values() if function.name in (b.decode, b.encode)
         ]

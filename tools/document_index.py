@@ -96,6 +96,15 @@ class Index:
         return {name: block.clause for name, block in self.document.blocks.items()}
 
     @cached_property
+    def callers(self) -> dict[str, list[str]]:
+        """The functions that call each function, in reading order."""
+        found: dict[str, list[str]] = {name: [] for name in self.functions}
+        for user in self.functions:
+            for name in self.document.calls(user):
+                found[name].append(user)
+        return found
+
+    @cached_property
     def constants(self) -> dict[str, Target]:
         """The constants, and the entries of enumerations under the names that expressions use."""
         found = {
