@@ -1,0 +1,43 @@
+# One command for each thing one does with the project; CI runs `make check`.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := spec reference_decoder reference_encoder conformance tools
+
+.PHONY: help demo test check lint types spec fuzz bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+demo: $(VENV)/.installed ## encode, decode, draw and verify both shipped avatars into out/demo
+	$(BIN)/python -m tools.demo out/demo
+
+test: $(VENV)/.installed ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## ruff: style and formatting
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+
+types: $(VENV)/.installed ## mypy on the packages
+	$(BIN)/mypy $(PACKAGES)
+
+spec: $(VENV)/.installed ## the standard as one HTML document, out/hga.html; fails on any hole in it
+	mkdir -p out
+	$(BIN)/hga spec build -o out/hga.html
+
+check: lint types spec test ## what CI runs
+
+fuzz: $(VENV)/.installed ## decode 50,000 damaged streams
+	$(BIN)/python -m conformance.damage --count 50000
+
+bench: $(VENV)/.installed ## speed, stage by stage
+	$(BIN)/hga bench speed
+
+clean: ## remove what was built
+	rm -rf out build *.egg-info $(VENV)
