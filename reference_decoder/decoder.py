@@ -46,7 +46,6 @@ class Decoder:
         self._header_bytes: dict[str, bytes] = {}
         self._shared = False  # whether a frame handed out refers to `canonical`
         self._broken = False  # whether motion waits for a random access point
-        self._damaged: set[str] = set()
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """§6.8 Yields the frames from index `start` on, entering at the random access point before it."""
@@ -78,12 +77,8 @@ class Decoder:
         if unit.error is not None:
             raise unit.error
         if unit.index == 0 and unit.type != "sequence":
-            self._record(
-                unit,
-                self._violation(
-                    "sequence_first", f"the first unit is of type {unit.type_number}", unit.start * 8
-                ),
-            )
+            message = f"the first unit is of type {unit.type_number}"
+            raise self._violation("sequence_first", message, unit.start * 8)
         if unit.type not in UNIT_STRUCTURES or unit.layer != 0:
             return
         if unit.type in ("sequence", "avatar"):
@@ -97,12 +92,12 @@ class Decoder:
             getattr(self, f"_{unit.type}")(unit, values)
 
     def _has_headers(self, unit: Unit) -> bool:
-        """§6.5 Whether the headers that a unit needs were received; their absence is reported once."""
+        """§6.3 Whether the headers that a unit needs were received; an error unless one came before."""
         if unit.type in ("metadata", "end"):
             return bool(self._header_bytes.get("sequence"))
         if self.avatar:
             return True
-        if not self._damaged and not any(error.constraint == "avatar_first" for error in self.errors):
+        if not self.errors:
             raise self._violation(
                 "avatar_first", f"a unit of type {unit.type} before any avatar header", unit.start * 8
             )
@@ -117,7 +112,7 @@ class Decoder:
                 )
             return
         if unit.type == "avatar" and not self.sequence:
-            if "sequence" in self._damaged:
+            if self.errors:
                 return
             raise self._violation(
                 "avatar_after_sequence", "an avatar header before any sequence header", unit.start * 8
@@ -125,7 +120,6 @@ class Decoder:
         values: dict[str, Any] = dict(units.limits)
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._header_bytes[unit.type] = payload
-        self._damaged.discard(unit.type)
         if unit.type == "sequence":
             self.sequence = values
             units.limits = level_limits(self.standard, values["level"])
@@ -224,7 +218,6 @@ class Decoder:
         if error.unit is None and unit is not None:
             error.unit = unit.index
         if unit is not None:
-            self._damaged.add(unit.type)
             self._broken |= unit.type in ("motion", "")
         self.errors.append(error)
         if self.strict:
