@@ -173,9 +173,12 @@ def _expressions(arrays: dict[str, np.ndarray], count: int, where: str) -> tuple
         raise ContentError(
             f"{where}: expression_starts do not divide {len(moved)} offsets among {len(names)}"
         )
-    if len(moved) and not 0 <= moved.min() <= moved.max() < count:
+    if ((moved < 0) | (moved >= count)).any():
         raise ContentError(f"{where}: an expression moves a Gaussian outside [0, {count})")
-    check_finite(where, "expression offset", offsets)
+    if not np.isfinite(offsets).all():
+        raise ContentError(
+            f"{where}: expression offset {np.argwhere(~np.isfinite(offsets))[0, 0]} is not finite"
+        )
     expressions = np.zeros((len(names), count, 3))
     for expression, start, end in zip(expressions, starts, starts[1:], strict=False):
         expression[moved[start:end]] = offsets[start:end]

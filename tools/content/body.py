@@ -28,7 +28,7 @@ _CONTRAST = 0.28  # change of colour or cover nearby that makes a place count as
 _GRIMACES = (("eyeBlinkLeft", "eyeBlinkRight", "jawOpen"), ("mouthSmileLeft", "mouthSmileRight"))
 # A pose that stretches shoulders, elbows, seat and knees: axis-angle rotations by joint.
 _EXERCISE = {
-    **{"upperarm_l": (0.0, 0.0, -1.25), "upperarm_r": (0.0, 0.0, 1.25)},
+    **{"upperarm_l": (0.0, 0.0, -1.45), "upperarm_r": (0.0, 0.0, 1.45)},
     **{"lowerarm_l": (0.0, -1.4, 0.0), "lowerarm_r": (0.0, 1.4, 0.0)},
     **{
         "thigh_l": (-1.2, 0.0, 0.0),
@@ -239,7 +239,7 @@ def _gaussians(figure: Figure, parts: list[_Part], degree: int) -> Gaussians:
     lit = light.irradiance(points, normals)
     inner = sum(len(part.rest) for part in parts[:4])  # eyeballs and teeth: in the shade of lids and lips
     lit[:inner] = 0.40 + 0.60 * lit[:inner]
-    lit = np.where(face.near_eyes(figure, rest), 0.30 + 0.65 * lit, lit)
+    lit = np.where(face.near_eyes(figure, rest), 0.60 + 0.40 * lit, lit)
     lining = face.in_mouth(figure, rest) & (lit < 0.12)
     lit[lining] = 0.45
     colour = face.paint_mouth(colour, lining * 1.0)
