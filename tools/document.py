@@ -56,6 +56,7 @@ def _build(directory: Path) -> tuple[str, list[str]]:
     problems = text.problems
     problems += document_check.unspliced(index, text.spliced)
     problems += document_check.uncited(index, frozenset(text.cited))
+    problems += document_check.uncalled(index, frozenset(text.cited))
     problems += document_check.codeless(index, frozenset(text.excused))
     return _page(index, body), problems
 

@@ -127,6 +127,15 @@ def uncited(index: Index, cited: frozenset[str]) -> Iterator[str]:
             yield f"{index.place(name)}: constant {name}: nothing uses it"
 
 
+def uncalled(index: Index, cited: frozenset[str]) -> Iterator[str]:
+    """Functions that no function or binarisation calls and no prose names; Annexes may have their own."""
+    binarisations = index.standard.binarisations.values()
+    called = {function for b in binarisations for function in (b.decode, b.encode)}
+    for name, block in index.document.blocks.items():
+        if block.clause[0].isdigit() and not index.callers[name] and name not in called | cited:
+            yield f"{block.file}:{block.line}: function {name}: nothing calls it and no prose names it"
+
+
 def codeless(index: Index, excused: frozenset[str]) -> Iterator[str]:
     """Clauses of 7, 8 and 9 that say how to decode but have no pseudo-code."""
     coded = {block.clause for block in index.document.blocks.values()}

@@ -164,6 +164,10 @@ DAMAGES = {
         ("syntax/decoding.yaml", "  Q30_ONE:", '  Q31_ONE: {clause: "7.2", value: 2, about: x}\n  Q30_ONE:'),
         r"decoding\.yaml:\d+: constant Q31_ONE: nothing uses it",
     ),
+    "function that nothing calls": (
+        ("text/6_semantics.md", "`decode_factors`, ", ""),
+        r"7_decoding\.md:\d+: function decode_factors: nothing calls it and no prose names it",
+    ),
     "check of an unknown constraint": (
         ("syntax/motion.yaml", "check: motion_order", "check: motion_oder"),
         r"motion_unit: no constraint motion_oder",
