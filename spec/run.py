@@ -241,6 +241,8 @@ def _check_subset(block: Block, document: Document) -> None:
     for argument in tree.args.args:
         if argument.annotation is None:
             raise DocumentError(f"{block.file}:{block.line}: parameter '{argument.arg}' declares no range")
+    if tree.returns is None:
+        raise DocumentError(f"{block.file}:{block.line}: the result declares no range")
 
 
 def _called(call: ast.Call) -> str:
@@ -279,6 +281,12 @@ class _Checker(ast.NodeTransformer):
         if node.value is not None and self.returns is not None:
             node.value = self._declared(node.value, self.returns, "result")
         return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.USub):
+            return node
+        return ast.copy_location(ast.Call(ast.Name("_checked_Result", ast.Load()), [node], []), node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.Call:
         self.generic_visit(node)
