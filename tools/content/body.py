@@ -238,7 +238,7 @@ def _gaussians(figure: Figure, parts: list[_Part], degree: int) -> Gaussians:
     )
     lit = light.irradiance(points, normals)
     inner = sum(len(part.rest) for part in parts[:4])  # eyeballs and teeth: in the shade of lids and lips
-    lit[:inner] = 0.40 + 0.60 * lit[:inner]
+    lit[:inner] = 0.60 + 0.40 * lit[:inner]
     lit = np.where(face.near_eyes(figure, rest), 0.60 + 0.40 * lit, lit)
     lining = face.in_mouth(figure, rest) & (lit < 0.12)
     lit[lining] = 0.45

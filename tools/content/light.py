@@ -36,7 +36,7 @@ def irradiance(points: np.ndarray, normals: np.ndarray, *, directions: int = 64)
     total, full = np.zeros(len(points)), 0.0
     for direction in _directions(directions):
         lamp = max(0.0, direction @ KEY) ** 4
-        power = 0.56 + 0.30 * direction[1] + 1.3 * lamp
+        power = 0.64 + 0.22 * direction[1] + 1.3 * lamp
         total += power * np.maximum(normals @ direction, 0) * _lit(points, direction)
         full += power * max(0.0, KEY @ direction)
     return 1.06 * total / full

@@ -177,13 +177,20 @@ def _paint_shirt(points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, n
     sleeve = step(-0.001, 0.002, raglan) * (y > 1.2)
     knit = 1 + 0.10 * np.sin(x * 900) * 0.5 + 0.06 * noise(points, 0.005, 33)
     colour = mix(colour, NAVY * knit[:, None], sleeve)
-    for place, half, dye in ((0.335, 0.011, CREAM), (0.374, 0.009, CORAL), (CUFF - 0.018, 0.006, CREAM)):
+    for place, half, dye in ((0.335, 0.011, CREAM), (0.374, 0.009, CORAL), (CUFF - 0.022, 0.009, CREAM)):
         colour = mix(colour, dye, sleeve * step(half + 0.0015, half - 0.0015, np.abs(far - place)))
     seam = np.exp(-((raglan / 0.0028) ** 2)) * (y > 1.2) + np.exp(-(((y - HEM - 0.022) / 0.0022) ** 2))
     colour = mix(colour, np.array([0.32, 0.33, 0.36]), 0.55 * np.clip(seam, 0, 1))
     collar = step(-0.021, -0.0185, neckline(points)) * (far < 0.2)
     ribs = 1 + 0.12 * np.sin(np.arctan2(x, points[:, 2] - 0.01) * 90)
     return mix(colour, NAVY * ribs[:, None], collar), np.full(len(points), 0.05)
+
+
+def _shirt_pitch(points: np.ndarray) -> np.ndarray:
+    x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
+    printed = (np.abs(y - 1.23) < 0.10) & (x < 0.14) & (z > 0.02)
+    shoulder = (np.abs(x - 0.17) < 0.07) & (y > 1.28)  # where a lowered arm pulls the cloth apart
+    return np.select([printed, shoulder], [0.0042, 0.0050], 0.0072)
 
 
 def shirt(figure: Figure) -> Layer:
@@ -205,9 +212,7 @@ def shirt(figure: Figure) -> Layer:
     return Layer(
         even + (ease + torso * step(1.36, 1.2, points[:, 1]) + sleeve)[:, None] * normals,
         lambda p, q: (neckline(q) < 0) & (np.abs(q[:, 0]) < CUFF) & (q[:, 1] > HEM),
-        lambda p: np.where(
-            (np.abs(p[:, 1] - 1.23) < 0.10) & (np.abs(p[:, 0]) < 0.14) & (p[:, 2] > 0.02), 0.0042, 0.0070
-        ),
+        _shirt_pitch,
         _paint_shirt,
     )
 
