@@ -92,10 +92,12 @@ def framed(bounds: Bounds, azimuth: float, size: tuple[int, int], background: tu
 def resized(camera: Camera, size: tuple[int, int]) -> Camera:
     """The same view in a picture of another size: scaled by height, the principal point moved along."""
     width, height = size
-    focal = tuple(max(256, round(f * height / camera.height)) for f in camera.focal)
+    across, down = (max(256, round(f * height / camera.height)) for f in camera.focal)
     principal_x = round(128 * width + (camera.principal[0] - 128 * camera.width) * height / camera.height)
     principal_y = round(camera.principal[1] * height / camera.height)
-    return replace(camera, width=width, height=height, focal=focal, principal=(principal_x, principal_y))
+    return replace(
+        camera, width=width, height=height, focal=(across, down), principal=(principal_x, principal_y)
+    )
 
 
 def parse_view(text: str, cameras: Mapping[int, Camera], size: tuple[int, int] | None) -> View:

@@ -26,7 +26,7 @@ class CommandLine(click.Group):
             return None
         return getattr(importlib.import_module(f"{commands.__name__}.{cmd_name}"), cmd_name)
 
-    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
         """Runs the command and exits; commands return their exit code, or nothing for success."""
         try:
             code = super().main(args, *arguments, **{**options, "standalone_mode": False})
@@ -43,6 +43,9 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, click.Abort):
         terminal.complain("interrupted")
         return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return USAGE
     if isinstance(error, click.UsageError):
         hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
         terminal.complain(" ".join(error.format_message().split()) + hint)

@@ -33,6 +33,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     from rich.text import Text
 
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn.show_header = any(columns)
     for column in columns:
         drawn.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left")
     for row in rows:

@@ -1,0 +1,112 @@
+"""`hga decode`: frames and their digests, or the error that a stream stops at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tools import terminal
+from tools.parameters import OUT, STAGES, Span, frames_option, json_option, stream_argument
+
+if TYPE_CHECKING:
+    from reference_decoder import Decoder, Frame
+
+
+@click.command()
+@stream_argument
+@click.option(
+    "-o",
+    "output",
+    type=OUT,
+    help="Write each stage of each frame to this folder, as the bytes of clause 7.8.",
+)
+@click.option(
+    "--start", type=click.IntRange(0), default=0, help="Enter at the random access point before this frame."
+)
+@frames_option
+@click.option(
+    "--stages", type=STAGES, default="gaussians", show_default=True, help="Stages to compute, or all."
+)
+@click.option("--strict", is_flag=True, help="Stop at the first error.")
+@json_option
+def decode(
+    file: Path,
+    output: Path | None,
+    start: int,
+    frames: Span,
+    stages: tuple[str, ...],
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Decode FILE and print the digests of its frames.
+
+    With --json every frame is one line, {"frame": 0, "time": "1/30", "random_access": true, "digests":
+    {"pose": "00ff..."}}, and every error one line with error, constraint, clause, unit and bit_offset. Without
+    --strict decoding goes on with whatever is intact. The stages projected and pixels need a camera in the stream.
+
+    \b
+    Examples:
+      hga decode head.hga
+      hga decode head.hga --stages pose,pixels --json > digests.jsonl
+      hga decode head.hga --frames 40:50 --stages joints -o stages/
+    """
+    from reference_decoder import Decoder, StreamError
+    from tools import streams
+
+    began = time.perf_counter()
+    data = file.read_bytes()
+    decoder = Decoder(data, strict=strict)
+    span = Span(max(start, frames.start), frames.stop)
+    count, first = 0, 0.0
+    try:
+        for record in records(decoder, streams.selected(decoder, span), stages, output):
+            count += 1
+            first = first or time.perf_counter() - began
+            show(record, as_json)
+    except StreamError as failure:
+        if failure not in decoder.errors:
+            raise
+    for error in decoder.errors:
+        if as_json:
+            terminal.emit(error.as_dict())
+        else:
+            terminal.complain(streams.explain(file, data, error))
+    seconds = time.perf_counter() - began
+    if count:
+        rate = f", then {(count - 1) / (seconds - first):.1f} frames/s" if count > 1 else ""
+        terminal.say(f"{count} frames with {', '.join(stages)}: the first after {first:.2f} s{rate}")
+    return 4 if decoder.errors else 0
+
+
+def records(
+    decoder: Decoder, frames: Iterator[Frame], stages: tuple[str, ...], output: Path | None
+) -> Iterator[dict[str, Any]]:
+    """One record per frame with the digests of the stages that can be had; their bytes go to `output`."""
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    for frame in frames:
+        camera = decoder.cameras[min(decoder.cameras)] if decoder.cameras else None
+        possible = [stage for stage in stages if camera is not None or stage not in ("projected", "pixels")]
+        if output is not None:
+            for stage in possible:
+                (output / f"{frame.index:06d}.{stage}").write_bytes(frame.stage_bytes(stage, camera))
+        yield {
+            "frame": frame.index,
+            "time": str(frame.time),
+            "random_access": frame.random_access,
+            "digests": {stage: frame.digest(stage, camera).hex() for stage in possible},
+        }
+
+
+def show(record: dict[str, Any], as_json: bool) -> None:
+    """One frame, as soon as it is there."""
+    if as_json:
+        terminal.emit(record)
+        return
+    mark = "*" if record["random_access"] else " "
+    digests = "  ".join(f"{stage} {digest}" for stage, digest in record["digests"].items())
+    click.echo(f"{record['frame']:6d}{mark} {digests}")

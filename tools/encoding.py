@@ -1,0 +1,192 @@
+"""From files to an avatar and the motion that fits it, and the encoder's settings as options."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from reference_decoder import Camera
+from reference_encoder.avatar_file import load_avatar
+from reference_encoder.bind import align, bind
+from reference_encoder.content import Avatar, ContentError, Motion, Rig
+from reference_encoder.motions import load_bvh, load_motion, resample
+from reference_encoder.quantise import Settings
+from reference_encoder.retarget import match_expressions, retarget, t_pose
+from reference_encoder.rigs import BodyMesh, load_rig
+from reference_encoder.splats import load_gaussians
+from tools.cameras import Bounds, parse_view
+from tools.parameters import Span
+
+QUALITIES = {"high": 0.5, "normal": 1.0, "small": 2.0, "tiny": 4.0}
+"""By how much each preset multiplies every quantiser step."""
+
+_STEPS = re.compile(r"_step$|^motion_tolerance$")
+_FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class SettingOption:
+    """One field of the encoder's Settings as a command-line option."""
+
+    name: str
+    default: float | int | bool
+    help: str
+
+
+def setting_options() -> list[SettingOption]:
+    """The fields of Settings, their help taken from the comments beside them."""
+    comments = dict(_FIELD.findall(inspect.getsource(Settings)))
+    return [
+        SettingOption(field.name, field.default, comments.get(field.name, ""))
+        for field in dataclasses.fields(Settings)
+        if isinstance(field.default, bool | int | float)
+    ]
+
+
+def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool]) -> Settings:
+    """The preset's settings, with `chosen` fields over them. Raises ContentError for values that cannot be."""
+    for name, value in chosen.items():
+        if not isinstance(value, bool) and not 0 <= value < float("inf"):
+            raise ContentError(
+                f"--{name.replace('_', '-')} {value}: a finite number, not negative, is needed"
+            )
+        if value == 0 and name != "random_access" and not isinstance(value, bool):
+            raise ContentError(f"--{name.replace('_', '-')} must not be 0")
+    factor = QUALITIES[quality]
+    preset = {
+        option.name: option.default * factor for option in setting_options() if _STEPS.search(option.name)
+    }
+    delay = {"frames_per_unit": 1} if low_delay else {}
+    return replace(Settings(), **preset, **delay, **chosen)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a splat stands in the frame of a rig, for binding."""
+
+    rig: Path
+    pose: str = "rest"
+    arkit: Path | None = None
+    shape: str | None = None
+    up: str = "y"
+    yaw: float = 0.0  # degrees
+    height: float | None = None  # metres
+
+
+def bound_avatar(splat: Path, placement: Placement, influences: int = 4) -> Avatar:
+    """The splat bound to the rig it is placed in; `pose` is rest, t, or a motion whose first frame counts."""
+    mesh = load_rig(placement.rig, shape=placement.shape, arkit=placement.arkit)
+    if placement.pose == "t":
+        mesh = t_pose(mesh)
+    gaussians = load_gaussians(splat)
+    rotations = _pose_rotations(placement.pose, mesh)
+    aligned = align(gaussians, mesh, up=placement.up, yaw=np.radians(placement.yaw), height=placement.height)
+    return bind(aligned, mesh, rotations, influences=influences)
+
+
+def _pose_rotations(pose: str, mesh: BodyMesh) -> np.ndarray | None:
+    if pose in ("rest", "t"):
+        return None
+    path = Path(pose)
+    if not path.exists():
+        raise ContentError(f"pose {pose!r}: neither rest nor t nor a motion file")
+    return fitted(path, mesh.rig).rotations[0]
+
+
+def open_avatar(path: Path, placement: Placement | None, influences: int) -> Avatar:
+    """A bound avatar (.npz), a LAM head (.zip), or with a placement any splat."""
+    if placement is not None:
+        return bound_avatar(path, placement, influences)
+    if path.suffix.lower() not in (".npz", ".zip"):
+        raise ContentError(
+            f"{path}: neither a bound avatar (.npz) nor a LAM head (.zip); a splat needs --rig to be bound"
+        )
+    return load_avatar(path)
+
+
+def fitted(path: Path, rig: Rig) -> Motion:
+    """The motion of a file on `rig`: taken as it is when the joints have the same names, else retargeted.
+
+    A track of a face alone turns the joint called head and leaves the others at rest.
+    """
+    if path.suffix.lower() == ".bvh":
+        motion, skeleton = load_bvh(path)
+        return _renamed(motion, rig) or retarget(motion, rig, source=skeleton)
+    motion = load_motion(path)
+    if motion.joint_names == ("head",):
+        return _on_head(motion, rig)
+    return _renamed(motion, rig) or retarget(motion, rig)
+
+
+def _renamed(motion: Motion, rig: Rig) -> Motion | None:
+    """The motion with its joints in the order of `rig`, if they have the same names."""
+    if set(motion.joint_names) != set(rig.names):
+        return None
+    order = [motion.joint_names.index(name) for name in rig.names]
+    return replace(motion, rotations=motion.rotations[:, order], joint_names=rig.names)
+
+
+def _on_head(motion: Motion, rig: Rig) -> Motion:
+    rotations = np.zeros((motion.count, rig.count, 3))
+    for number, name in enumerate(rig.names):
+        if name.lower() == "head":
+            rotations[:, number] = motion.rotations[:, 0]
+    return replace(motion, rotations=rotations, joint_names=rig.names)
+
+
+def open_motion(avatar: Avatar, path: Path, face: Path | None, fps: Fraction | None, span: Span) -> Motion:
+    """The motion for an avatar, with the expressions and the head of a face track if there is one."""
+    motion = fitted(path, avatar.rig)
+    if fps is not None:
+        motion = resample(motion, fps)
+    if face is not None:
+        motion = _with_face(motion, load_motion(face))
+    motion = match_expressions(motion, avatar.expression_names)
+    if span.start >= motion.count:
+        raise ContentError(f"{path}: has {motion.count} frames, none from {span.start} on")
+    part = slice(span.start, span.stop)
+    return replace(
+        motion,
+        rotations=motion.rotations[part],
+        translations=motion.translations[part],
+        expressions=motion.expressions[part],
+    )
+
+
+def _with_face(motion: Motion, face: Motion) -> Motion:
+    """Body and face together, at the body's rate, as long as the shorter of the two."""
+    if not face.expression_names:
+        raise ContentError("the face track has no expression weights")
+    face = resample(face, motion.fps)
+    count = min(motion.count, face.count)
+    return replace(
+        motion,
+        rotations=motion.rotations[:count],
+        translations=motion.translations[:count],
+        expressions=face.expressions[:count],
+        expression_names=face.expression_names,
+    )
+
+
+def avatar_bounds(avatar: Avatar, motion: Motion) -> Bounds:
+    """The box around the avatar at rest, carried along the way of its root."""
+    rest = Bounds.of(avatar.gaussians.positions, avatar.gaussians.opacities)
+    way = motion.translations
+    return Bounds(rest.low + way.min(axis=0), rest.high + way.max(axis=0))
+
+
+def stream_cameras(texts: Sequence[str], bounds: Bounds, size: tuple[int, int]) -> list[Camera]:
+    """The cameras to put into a stream; `none` stands for no camera."""
+    return [parse_view(text, {}, size).camera(bounds, size, None) for text in texts if text != "none"]
+
+
+def key_interval(settings: Settings, motion: Motion) -> int:
+    """Frames from one random access point to the next."""
+    return max(1, round(settings.random_access * motion.fps)) if settings.random_access else motion.count

@@ -1,0 +1,211 @@
+"""§7.8 Comparing the stages of decoded frames with what they should be, and saying where the first difference is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+import spec
+from reference_decoder import Camera, Decoder, Frame
+from reference_decoder.frames import DIGEST_BYTES
+from reference_encoder.content import ContentError
+from tools.cameras import resized
+from tools.parameters import Span, stage_names
+from tools.streams import fresh, selected
+
+_ROW = {"joints": 12, "gaussians": 21, "projected": 11, "pixels": 4}
+_ENTRIES = {
+    "gaussians": ["mean"] * 3 + ["factor"] * 9 + ["blend"] * 9,
+    "projected": [
+        "index",
+        "depth",
+        "mean x",
+        "mean y",
+        "l00",
+        "l01",
+        "l11",
+        "red",
+        "green",
+        "blue",
+        "opacity",
+    ],
+    "pixels": ["red", "green", "blue", "coverage"],
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first stage of a frame that is not as it should be."""
+
+    frame: int
+    stage: str
+    about: str  # the stage in words, with its clause
+    where: str  # the first entry that differs, or the two digests
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+
+class Expected(Protocol):
+    """What the stages of frames should be: digests, or all their bytes if `whole`."""
+
+    whole: ClassVar[bool]
+
+    def stages(self, frame: int) -> Mapping[str, bytes]:
+        """What is known of a frame, by stage."""
+
+
+@dataclass
+class Digests:
+    """Digests by frame and stage: those a stream carries, or those another decoder printed."""
+
+    whole: ClassVar[bool] = False
+    by_frame: Mapping[int, Mapping[str, bytes]]
+
+    def stages(self, frame: int) -> Mapping[str, bytes]:
+        return self.by_frame.get(frame, {})
+
+
+@dataclass
+class Folder:
+    """Stages as files FRAME.STAGE, as `hga decode -o` writes them."""
+
+    whole: ClassVar[bool] = True
+    path: Path
+
+    def stages(self, frame: int) -> Mapping[str, bytes]:
+        files = self.path.glob(f"{frame:06d}.*")
+        return {file.suffix[1:]: file.read_bytes() for file in files if file.suffix[1:] in stage_names()}
+
+
+@dataclass
+class Frames:
+    """The stages of frames decoded otherwise."""
+
+    whole: ClassVar[bool] = True
+    frames: Mapping[int, Frame]
+    wanted: tuple[str, ...]
+    camera: Camera | None
+
+    def stages(self, frame: int) -> Mapping[str, bytes]:
+        if frame not in self.frames:
+            return {}
+        found = self.frames[frame]
+        return {stage: found.stage_bytes(stage, self.camera) for stage in possible(self.wanted, self.camera)}
+
+
+def possible(stages: Iterable[str], camera: Camera | None) -> list[str]:
+    """The stages that can be computed with this camera, or without one."""
+    return [stage for stage in stages if camera is not None or stage not in ("projected", "pixels")]
+
+
+def carried(decoder: Decoder) -> tuple[Digests, dict[int, int]]:
+    """The digests in a decoded stream's metadata, and the camera that those of each frame were taken with."""
+    digests = {
+        frame: {stage: digest for stage, (_, digest) in stages.items()}
+        for frame, stages in decoder.hashes.items()
+    }
+    cameras = {frame: camera for frame, stages in decoder.hashes.items() for camera, _ in stages.values()}
+    return Digests(digests), cameras
+
+
+def printed(path: Path) -> Digests:
+    """The digests in the lines that `hga decode --json` prints; raises ContentError for anything else."""
+    digests: dict[int, dict[str, bytes]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        try:
+            record = json.loads(line)
+            if "error" not in record:
+                stages = {stage: bytes.fromhex(digest) for stage, digest in record["digests"].items()}
+                digests[int(record["frame"])] = stages
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ContentError(
+                f"{path}: line {number} is not a frame as `hga decode --json` prints it"
+            ) from None
+    return Digests(digests)
+
+
+def decoded(decoder: Decoder, span: Span, stages: tuple[str, ...], camera: Camera | None) -> Frames:
+    """The frames of another decoder."""
+    return Frames({frame.index: frame for frame in selected(decoder, span)}, stages, camera)
+
+
+def first_camera(decoder: Decoder, size: tuple[int, int] | None) -> Camera | None:
+    """The stream's first camera, scaled to `size` if that is given."""
+    if not decoder.cameras:
+        return None
+    camera = decoder.cameras[min(decoder.cameras)]
+    return resized(camera, size) if size is not None else camera
+
+
+def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[int, Difference | None]:
+    """The number of stages of a frame that were compared, and the first difference, in order of dependence."""
+    should = expected.stages(frame.index)
+    frame = fresh(frame)
+    count = 0
+    for stage in possible((name for name in stage_names() if name in should), camera):
+        count += 1
+        found = frame.stage_bytes(stage, camera)
+        kept = found if expected.whole else hashlib.sha256(found).digest()[:DIGEST_BYTES]
+        if kept != should[stage]:
+            where = (
+                locate(stage, found, should[stage], camera)
+                if expected.whole
+                else f"digest {kept.hex()}, expected {should[stage].hex()}"
+            )
+            return count, Difference(frame.index, stage, _about(stage), where)
+    return count, None
+
+
+def _about(stage: str) -> str:
+    return next(about for name, about in spec.standard().enumerations["stage"].values() if name == stage)
+
+
+def locate(stage: str, found: bytes, expected: bytes, camera: Camera | None) -> str:
+    """The first entry in which two serialisations of a stage differ, in the terms of the stage."""
+    kind = np.dtype(np.uint8 if stage == "pixels" else "<i4")
+    if len(found) != len(expected) and stage != "projected":
+        return f"{len(found)} bytes, expected {len(expected)}"
+    length = min(len(found), len(expected)) // kind.itemsize
+    ours, theirs = np.frombuffer(found, kind)[:length], np.frombuffer(expected, kind)[:length]
+    differing = np.flatnonzero(ours != theirs)
+    if not len(differing):
+        return f"{len(found) // 44} Gaussians visible, expected {len(expected) // 44}"
+    at = int(differing[0])
+    place = _place(stage, at, ours, camera)
+    return f"{place} is {ours[at]}, expected {theirs[at]}; {len(differing)} of {length} entries differ"
+
+
+def _place(stage: str, at: int, values: np.ndarray, camera: Camera | None) -> str:
+    row, column = divmod(at, _ROW.get(stage, 1))
+    entry = _ENTRIES[stage][column] if stage in _ENTRIES else str(column)
+    if stage == "joints":
+        return f"joint {row}, entry {column}"
+    if stage == "gaussians":
+        return f"Gaussian {row}, {entry}[{column - _ENTRIES[stage].index(entry)}]"
+    if stage == "projected":
+        return f"place {row} in the list (Gaussian {values[row * _ROW[stage]]}), {entry}"
+    if stage == "pixels" and camera is not None:
+        return f"pixel x={row % camera.width} y={row // camera.width}, {entry}"
+    return f"entry {at}"
+
+
+def cost(decoder: Decoder, frames: int, stages: Iterable[str], camera: Camera | None) -> float:
+    """About how many seconds the document takes to decode, by the operations that count."""
+    n = decoder.avatar.get("gaussian_count", 0)
+    elements = n * (
+        20 + 3 * (decoder.avatar.get("sh_degree", 0) + 1) ** 2 + 4 * decoder.avatar["expression_count"]
+    )
+    per_frame = n * 1e-3
+    if "projected" in stages or "pixels" in stages:
+        per_frame += n * 2e-3 + n * n * 2e-8
+    if "pixels" in stages and camera is not None:
+        per_frame += camera.width * camera.height * n * 3e-6
+    return elements * 6e-5 + frames * per_frame
