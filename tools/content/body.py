@@ -66,7 +66,7 @@ class _Zone:
 def make_body(*, seed: int = 1, count: int = COUNT, sh_degree: int = 1) -> Avatar:
     """A dressed man of `count` flat Gaussians in the T-pose on MakeHuman's 53 joints.
 
-    Family `makehuman53`, y up, facing +z, soles at y = 0, 1.77 m tall with hair; at most 4 influences;
+    Family `makehuman53`, y up, facing +z, soles at y = 0, 1.80 m tall with shoes and hair; at most 4 influences;
     52 ARKit expressions, which also turn the eyes and open the mouth on teeth. A soft light is baked
     into the colours, with a highlight that moves with the view at `sh_degree` 1 to 3.
     `seed` places the samples; the same arguments give the same numbers. Raises ContentError.

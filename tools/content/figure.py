@@ -28,7 +28,7 @@ class Figure:
     normals: np.ndarray  # (V, 3)
     head: np.ndarray  # (3,) the head joint: features of the face are placed relative to it
     eyes: dict[str, tuple[np.ndarray, float]]  # side -> centre and radius
-    teeth: dict[str, np.ndarray]  # upper and lower -> (67, 3) points
+    teeth: dict[str, np.ndarray]  # upper and lower -> (66, 3) points
     nails: tuple[tuple[np.ndarray, np.ndarray], ...]  # centre on the finger's axis, outward direction
 
     def pose(self, vertices: np.ndarray, rotations: dict[str, tuple[float, float, float]]) -> np.ndarray:
