@@ -6,7 +6,7 @@ place where these floats become the integers of the standard.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -78,3 +78,9 @@ class Motion:
     @property
     def count(self) -> int:
         return len(self.translations)
+
+    def on(self, avatar: Avatar) -> Motion:
+        """This motion for an avatar with expressions: one that says nothing of the face leaves it neutral."""
+        if self.expressions.shape[1] > 0 or not avatar.expression_names:
+            return self
+        return replace(self, expressions=np.zeros((self.count, len(avatar.expression_names))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,8 +48,7 @@ def encode(
     """
     settings = settings or Settings()
     check_avatar(avatar)
-    if motion.expressions.shape[1] == 0:  # a motion that says nothing of the face leaves it neutral
-        motion = replace(motion, expressions=np.zeros((motion.count, len(avatar.expression_names))))
+    motion = motion.on(avatar)
     check_motion(avatar, motion)
     steps = integer_steps(avatar, settings)
     sequence, header = headers(avatar, motion, steps, settings)

@@ -25,8 +25,8 @@ def source_picture(avatar: Avatar, motion: Motion, frame: int, camera: Camera) -
     g = avatar.gaussians
     matrices = forward_kinematics(avatar.rig, motion.rotations[frame], motion.translations[frame])
     positions = g.positions
-    if len(avatar.expression_names):
-        positions = positions + np.tensordot(motion.expressions[frame], avatar.expressions, 1)
+    if avatar.expression_names:
+        positions = positions + np.tensordot(motion.on(avatar).expressions[frame], avatar.expressions, 1)
     means = skin_points(positions, avatar.skin_joints, avatar.skin_weights, matrices)
     blends = blend_matrices(avatar.skin_joints, avatar.skin_weights, matrices)[..., :3]
     factors = blends @ (quaternion_matrices(g.rotations) * g.scales[:, None, :])
