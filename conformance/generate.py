@@ -51,7 +51,7 @@ def generate(seed: int, presets: Mapping[str, Any] | None = None, *, units: int 
     next_frame = 0
     for number in range(units):
         fixed = {"key_flag": int(number == 0 or generator.random() < 0.3), "first_frame": next_frame}
-        known["next_frame"] = next_frame
+        known["next_frame"] = next_frame if number else -1
         stream.append(_fixed("motion", fixed, generator, presets, known, contexts))
         next_frame += known["frame_count"] + 1
     known["end_frame_count"] = next_frame

@@ -76,8 +76,8 @@ class Decoder:
     def _unit(self, unit: Unit, units: UnitReader) -> Iterator[Frame]:
         if unit.error is not None:
             raise unit.error
-        if unit.index == 0 and unit.type != "sequence":
-            message = f"the first unit is of type {unit.type_number}"
+        if unit.index == 0 and (unit.type != "sequence" or unit.layer != 0):
+            message = f"the first unit is of type {unit.type_number} in layer {unit.layer}"
             raise self._violation("sequence_first", message, unit.start * 8)
         if unit.type not in UNIT_STRUCTURES or unit.layer != 0:
             return

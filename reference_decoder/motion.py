@@ -16,7 +16,7 @@ class MotionState:
     def __init__(self, engine: Engine, avatar: Mapping[str, Any]):
         self.engine = engine
         self.contexts: dict[str, Any] = {}
-        self.next_frame = 0
+        self.next_frame = -1  # only a key unit may come first
         self._size = 3 + 3 * avatar["joint_count"] + avatar["expression_count"]
         self._previous = self._zeros()
         self._before = self._zeros()

@@ -161,7 +161,7 @@ def read_unit(
 
 
 def _reserved_metadata(standard: Standard, unit: Unit, values: dict[str, Any]) -> bool:
-    """§6.10 An item of metadata of a type that is not listed is skipped whole."""
+    """§6.9 An item of metadata of a type that is not listed is skipped whole."""
     return unit.type == "metadata" and values["metadata_type"] not in standard.enumerations["metadata_type"]
 
 

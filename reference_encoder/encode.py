@@ -64,11 +64,11 @@ def encode(
         progress("Gaussians" if kind == "canonical" else "expressions", done, total)
         stream.append(unit(kind, values, known, checksum=settings.checksums))
     contexts: dict[str, Any] = {}
-    next_frame = 0
+    next_frame = -1
     for values in motion_units(motion_symbols(motion, steps), header, motion, settings):
         known["next_frame"] = next_frame
         stream.append(unit("motion", values, known, contexts, checksum=settings.checksums))
-        next_frame += values["frame_count"] + 1
+        next_frame = values["first_frame"] + values["frame_count"] + 1
         progress("frames", next_frame, motion.count)
     stream.append(unit("end", {"end_frame_count": motion.count}, {}, checksum=settings.checksums))
     return b"".join(stream)
