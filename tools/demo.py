@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,21 @@ HEAD_FRAMES = 300
 
 @dataclass(frozen=True)
 class Subject:
-    """An avatar, what it does and where the camera stands."""
+    """An avatar, what it does, the stream's camera and the camera of the pictures, which may go with it."""
 
     name: str
     avatar: Avatar
     motion: Motion
     camera: Camera
+    following: Callable[[int], Camera]
 
 
 def subjects() -> Iterator[Subject]:
     """The full body walking through a whole CMU clip, and 300 frames of the LAM head's own ARKit track."""
     walk = content.clip("walk")
-    yield Subject("body", content.body_avatar(), walk, content.body_camera(SIZE, SIZE, motion=walk))
+    whole = content.body_camera(SIZE, SIZE, motion=walk)
+    follow = partial(content.body_camera, SIZE, SIZE, motion=walk)
+    yield Subject("body", content.body_avatar(), walk, whole, lambda frame: follow(frame=frame))
     track = content.head_track()
     track = replace(
         track,
@@ -47,7 +51,8 @@ def subjects() -> Iterator[Subject]:
         translations=track.translations[:HEAD_FRAMES],
         expressions=track.expressions[:HEAD_FRAMES],
     )
-    yield Subject("head", content.head_avatar(), track, content.head_camera(SIZE, SIZE))
+    portrait = content.head_camera(SIZE, SIZE)
+    yield Subject("head", content.head_avatar(), track, portrait, lambda frame: portrait)
 
 
 def run(folder: Path) -> bool:
@@ -91,16 +96,17 @@ def _decode_and_draw(subject: Subject, data: bytes, folder: Path) -> list[np.nda
     start = time.perf_counter()
     frames = [pictures.fresh(frame) for frame in Decoder(data, strict=True).frames()]
     decoding = time.perf_counter() - start
+    cameras = [subject.following(frame.index) for frame in frames]
     start = time.perf_counter()
-    images = [pictures.fresh(frame).render(subject.camera) for frame in frames]
+    images = [pictures.fresh(frame).render(camera) for frame, camera in zip(frames, cameras, strict=True)]
     drawing = time.perf_counter() - start
     pictures.save_video(folder / f"{subject.name}.mp4", (i[..., :3] for i in images), subject.motion.fps)
     chosen = pictures.spread(frames, MEASURED_FRAMES)
     rows = []
     for frame in chosen:
-        decoded = images[frame.index]
-        source = fidelity(decoded, source_picture(subject.avatar, subject.motion, frame.index, subject.camera))
-        arithmetic = fidelity(decoded, decoded_float_picture(pictures.fresh(frame), subject.camera))
+        decoded, camera = images[frame.index], cameras[frame.index]
+        source = fidelity(decoded, source_picture(subject.avatar, subject.motion, frame.index, camera))
+        arithmetic = fidelity(decoded, decoded_float_picture(pictures.fresh(frame), camera))
         figures = (source.picture, source.object, arithmetic.picture, arithmetic.object)
         rows.append((frame.index, *(f"{figure:.1f}" for figure in figures)))
     terminal.table(
