@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := spec reference_decoder reference_encoder conformance tools
 
-.PHONY: help demo test check lint types spec fuzz bench clean
+.PHONY: help demo proof test check lint types spec fuzz bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,10 @@ lint: $(VENV)/.installed ## ruff: style and formatting
 
 types: $(VENV)/.installed ## mypy on the packages
 	$(BIN)/mypy $(PACKAGES)
+
+proof: $(VENV)/.installed ## run the standard's own pseudo-code against the decoder on random streams
+	$(BIN)/hga generate out/proof --count 10
+	for stream in out/proof/*.hga; do $(BIN)/hga verify $$stream --executed || exit 1; done
 
 spec: $(VENV)/.installed ## the standard as one HTML document, out/hga.html; fails on any hole in it
 	mkdir -p out
