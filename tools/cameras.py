@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ FIELD_OF_VIEW = 0.5  # radians across the height: mild perspective
 _MARGIN = 1.08
 _VISIBLE = 0.05  # opacity below which a Gaussian does not count for the framing
 _TRIM = 0.002  # share of the Gaussians at each end of an axis that may lie outside the picture
+_TURN_STEPS = 17  # azimuths at which a turning camera is kept far enough away
 _SIDES = {"front": 0.0, "left": 90.0, "back": 180.0, "right": -90.0}
 SPELLING = (
     "stream, stream:ID, front, left, back, right, orbit, orbit:DEGREES, orbit:DEGREES/TURNS or x,y,z,x,y,z"
@@ -28,9 +30,10 @@ class Bounds:
     low: np.ndarray
     high: np.ndarray
 
-    def joined(self, other: Bounds) -> Bounds:
-        """The box around both."""
-        return Bounds(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+    @property
+    def corners(self) -> np.ndarray:
+        """(8, 3)"""
+        return np.array(list(itertools.product(*zip(self.low, self.high, strict=True))))
 
     @classmethod
     def of(cls, positions: np.ndarray, opacities: np.ndarray) -> Bounds:
@@ -50,20 +53,43 @@ class View:
     fixed: Camera | None = None
     eye_and_target: np.ndarray | None = None
 
+    @property
+    def is_framed(self) -> bool:
+        """Whether the camera depends on what there is to see."""
+        return self.fixed is None and self.eye_and_target is None
+
     def camera(
         self,
-        bounds: Bounds,
+        corners: np.ndarray,
         size: tuple[int, int],
         background: tuple[int, int, int] | None,
         progress: float = 0.0,
     ) -> Camera:
-        """The camera of a picture of `size`; the background is white, or the fixed camera's own, by default."""
+        """The camera of a picture of `size` that shows `corners` (N, 3), metres.
+
+        The background is white, or the fixed camera's own, by default.
+        """
         if self.fixed is not None:
             return replace(self.fixed, background=background or self.fixed.background)
         colour = (255, 255, 255) if background is None else background
         if self.eye_and_target is not None:
             return _look_at(self.eye_and_target[:3], self.eye_and_target[3:], size, colour)
-        return framed(bounds, self.azimuth + 360 * self.turns * progress, size, colour)
+        steps = np.linspace(0, 1, _TURN_STEPS) if self.turns else np.zeros(1)
+        centre = (corners.min(axis=0) + corners.max(axis=0)) / 2
+        distance = max(_distance(corners - centre, self._direction(step), size) for step in steps)
+        return _look_at(centre + distance * self._direction(progress), centre, size, colour)
+
+    def _direction(self, progress: float) -> np.ndarray:
+        angle = math.radians(self.azimuth + 360 * self.turns * progress)
+        return np.array([math.sin(angle), 0.0, math.cos(angle)])
+
+
+def _distance(points: np.ndarray, direction: np.ndarray, size: tuple[int, int]) -> float:
+    """How far off the origin along `direction` (level) a camera sees all `points` (N, 3)."""
+    slope = math.tan(FIELD_OF_VIEW / 2)
+    across = np.abs(points @ np.cross((0.0, 1.0, 0.0), direction)) / (slope * size[0] / size[1])
+    reach = np.maximum(across, np.abs(points[:, 1]) / slope)
+    return max(float((points @ direction + _MARGIN * reach).max()), 0.1)
 
 
 def _look_at(
@@ -75,18 +101,6 @@ def _look_at(
     steep = abs(along[1]) > 0.999 * np.linalg.norm(along)
     up = (0.0, 0.0, -1.0) if steep else (0.0, 1.0, 0.0)
     return Camera.look_at(eye, target, *size, FIELD_OF_VIEW, up, background)
-
-
-def framed(bounds: Bounds, azimuth: float, size: tuple[int, int], background: tuple[int, int, int]) -> Camera:
-    """A camera at the height of the middle of `bounds` that sees all of it from any azimuth (degrees)."""
-    half = np.maximum((bounds.high - bounds.low) / 2, 0.01)
-    radius = math.hypot(half[0], half[2])
-    slope = math.tan(FIELD_OF_VIEW / 2)
-    distance = radius + _MARGIN * max(half[1] / slope, radius / (slope * size[0] / size[1]))
-    angle = math.radians(azimuth)
-    centre = (bounds.low + bounds.high) / 2
-    eye = centre + distance * np.array([math.sin(angle), 0.0, math.cos(angle)])
-    return _look_at(eye, centre, size, background)
 
 
 def resized(camera: Camera, size: tuple[int, int]) -> Camera:

@@ -175,16 +175,15 @@ def _with_face(motion: Motion, face: Motion) -> Motion:
     )
 
 
-def avatar_bounds(avatar: Avatar, motion: Motion) -> Bounds:
-    """The box around the avatar at rest, carried along the way of its root."""
+def avatar_corners(avatar: Avatar, motion: Motion) -> np.ndarray:
+    """(N, 3) metres: the corners of the box around the avatar at rest, carried along the way of its root."""
     rest = Bounds.of(avatar.gaussians.positions, avatar.gaussians.opacities)
-    way = motion.translations
-    return Bounds(rest.low + way.min(axis=0), rest.high + way.max(axis=0))
+    return (rest.corners[:, None] + motion.translations).reshape(-1, 3)
 
 
-def stream_cameras(texts: Sequence[str], bounds: Bounds, size: tuple[int, int]) -> list[Camera]:
-    """The cameras to put into a stream; `none` stands for no camera."""
-    return [parse_view(text, {}, size).camera(bounds, size, None) for text in texts if text != "none"]
+def stream_cameras(texts: Sequence[str], corners: np.ndarray, size: tuple[int, int]) -> list[Camera]:
+    """The cameras to put into a stream, which show `corners` (N, 3); `none` stands for no camera."""
+    return [parse_view(text, {}, size).camera(corners, size, None) for text in texts if text != "none"]
 
 
 def key_interval(settings: Settings, motion: Motion) -> int:

@@ -22,36 +22,42 @@ _BOUNDS_FRAMES = 24  # frames that are skinned to frame a clip
 _GAP = 2  # pixels between the pictures of a sheet
 
 
-def frame_bounds(frames: Sequence[Frame]) -> Bounds:
-    """The box around the Gaussians of a clip, by a sample of its frames."""
-    chosen = frames[:: max(1, -(-len(frames) // _BOUNDS_FRAMES))]
-    boxes = []
-    for frame in (*chosen, frames[-1]):
-        mean, _, _ = fresh(frame).gaussians
-        boxes.append(Bounds.of(np.asarray(mean) / 2**20, np.asarray(frame.canonical.opacity) / 2**14))
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.joined(box)
-    return whole
+def sampled(frames: Sequence[Frame]) -> list[Frame]:
+    """Enough frames to frame a clip by, the last one among them."""
+    return [*frames[:: max(1, -(-len(frames) // _BOUNDS_FRAMES))], frames[-1]]
+
+
+def frame_corners(frame: Frame) -> np.ndarray:
+    """(8, 3) metres: the box around the Gaussians of a frame."""
+    mean, _, _ = fresh(frame).gaussians
+    return Bounds.of(np.asarray(mean) / 2**20, np.asarray(frame.canonical.opacity) / 2**14).corners
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How frames become pictures."""
+    """How frames become pictures. With `follow` the camera keeps pace with the avatar's root over the ground."""
 
     view: View
     size: tuple[int, int]
     background: tuple[int, int, int] | None
+    follow: bool = False
     progress: Callable[[str, int, int], None] = lambda what, done, total: None
 
     def pictures(self, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
         """(height, width, 3) bytes of each frame."""
-        framed = self.view.fixed is None and self.view.eye_and_target is None
-        bounds = frame_bounds(frames) if framed else Bounds(np.zeros(3), np.zeros(3))
+        corners = np.zeros((0, 3))
+        if self.view.is_framed:
+            corners = np.concatenate([frame_corners(f) - self._shift(f) for f in sampled(frames)])
         for number, frame in enumerate(frames):
-            camera = self.view.camera(bounds, self.size, self.background, number / len(frames))
+            here = corners + self._shift(frame)
+            camera = self.view.camera(here, self.size, self.background, number / len(frames))
             yield fresh(frame).render(camera)[..., :3]
             self.progress("pictures", number + 1, len(frames))
+
+    def _shift(self, frame: Frame) -> np.ndarray:
+        """(3,) metres: how far the root has come, height apart."""
+        way = np.asarray(frame.pose[:3], np.float64) / 2**20 if self.follow else np.zeros(3)
+        return way * (1, 0, 1)
 
 
 def write(

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from reference_decoder import Decoder, Frame, StreamError
+from tools import terminal
 from tools.parameters import Span
 
 _SIGNATURE = b"HGA1"
 _SIGNATURE_REACH = 16  # bytes: the signature follows one unit header
+_MOST_ERRORS = 8
 
 
 def explain(path: Path, data: bytes, error: StreamError) -> str:
@@ -20,6 +22,15 @@ def explain(path: Path, data: bytes, error: StreamError) -> str:
     if _SIGNATURE not in data[:_SIGNATURE_REACH]:
         return f"{path}: not an HGA stream: it starts with {data[:8]!r}, without the signature HGA1"
     return f"{path}: {error}"
+
+
+def complain(path: Path, decoder: Decoder) -> None:
+    """Reports the errors of a decoder on stderr: the first few, or that the file is no stream."""
+    lines = list(dict.fromkeys(explain(path, decoder.data, error) for error in decoder.errors))
+    for line in lines[:_MOST_ERRORS]:
+        terminal.complain(line)
+    if len(lines) > _MOST_ERRORS:
+        terminal.complain(f"{path}: {len(lines) - _MOST_ERRORS} more errors (--json lists all)")
 
 
 def selected(decoder: Decoder, span: Span) -> Iterator[Frame]:

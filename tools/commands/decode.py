@@ -70,11 +70,11 @@ def decode(
     except StreamError as failure:
         if failure not in decoder.errors:
             raise
-    for error in decoder.errors:
-        if as_json:
+    if as_json:
+        for error in decoder.errors:
             terminal.emit(error.as_dict())
-        else:
-            terminal.complain(streams.explain(file, data, error))
+    else:
+        streams.complain(file, decoder)
     seconds = time.perf_counter() - began
     if count:
         rate = f", then {(count - 1) / (seconds - first):.1f} frames/s" if count > 1 else ""

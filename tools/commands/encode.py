@@ -91,7 +91,7 @@ def encode(
     settings = encoding.settings(quality, low_delay, wanted)
     content = encoding.open_avatar(avatar, placement, settings.influences)
     clip = encoding.open_motion(content, motion, face, fps, frames)
-    views = encoding.stream_cameras(cameras, encoding.avatar_bounds(content, clip), size)
+    views = encoding.stream_cameras(cameras, encoding.avatar_corners(content, clip), size)
     with terminal.progress() as progress:
         data = encode_stream(
             content, clip, settings, cameras=views, description=description, names=names, progress=progress

@@ -40,7 +40,6 @@ def export(file: Path, output: Path, kind: str, frames: Span, as_json: bool) -> 
             progress("frames", count, 0)
             if as_json:
                 terminal.emit({"frame": frame.index, "file": str(path), "bytes": path.stat().st_size})
-    for error in decoder.errors:
-        terminal.complain(streams.explain(file, data, error))
+    streams.complain(file, decoder)
     terminal.say(f"wrote {count} files to {output}")
     return 4 if decoder.errors else 0

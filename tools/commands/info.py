@@ -34,8 +34,7 @@ def info(file: Path, as_json: bool) -> int:
 
     data = file.read_bytes()
     found = account(data)
-    for error in found.decoder.errors:
-        terminal.complain(streams.explain(file, data, error))
+    streams.complain(file, found.decoder)
     if as_json:
         terminal.emit({"file": str(file), **summary(found)})
     elif found.decoder.sequence:

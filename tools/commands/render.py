@@ -22,6 +22,7 @@ from tools.parameters import GRID, OUT, SIZE, Span, frames_option, json_option, 
 )
 @click.option("--size", type=SIZE, help="Size of each picture [default: 512x512, or the camera's own].")
 @click.option("--camera", "camera", help="See below [default: the stream's first camera, else front].")
+@click.option("--follow", is_flag=True, help="Move the camera along with the avatar.")
 @click.option("--background", help="A colour: a name, #rrggbb [default: white, or the camera's own].")
 @json_option
 def render(
@@ -32,6 +33,7 @@ def render(
     grid: tuple[int, int] | None,
     size: tuple[int, int] | None,
     camera: str | None,
+    follow: bool,
     background: str | None,
     as_json: bool,
 ) -> int:
@@ -65,15 +67,19 @@ def render(
     data = file.read_bytes()
     decoder = Decoder(data)
     clip = list(streams.selected(decoder, Span(0, 1) if single and span == Span() else span))
-    for error in decoder.errors:
-        terminal.complain(streams.explain(file, data, error))
+    streams.complain(file, decoder)
     if not clip:
-        terminal.complain(f"{file}: there is no such frame to draw")
-        return 4 if decoder.errors else 2
-    view = parse_view(camera or ("stream" if decoder.cameras else "front"), decoder.cameras, size)
+        if decoder.errors:
+            return 4
+        raise click.UsageError(f"{file} has no such frame to draw")
+    view = parse_view(
+        camera or ("stream" if decoder.cameras and not follow else "front"), decoder.cameras, size
+    )
+    if follow and not view.is_framed:
+        raise click.UsageError("--follow needs a camera that is framed: front, left, back, right or orbit")
     rate = Fraction(decoder.sequence["frame_rate_numerator"], decoder.sequence["frame_rate_denominator"])
     with terminal.progress() as progress:
-        drawing = pictures.Drawing(view, size or pictures.DEFAULT_SIZE, colour(background), progress)
+        drawing = pictures.Drawing(view, size or pictures.DEFAULT_SIZE, colour(background), follow, progress)
         written = pictures.write(output, clip, grid, drawing, rate)
     if as_json:
         errors = [error.as_dict() for error in decoder.errors]

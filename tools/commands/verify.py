@@ -64,8 +64,7 @@ def verify(
     data = file.read_bytes()
     decoder = Decoder(data)
     clip = [frame for frame in decoder.frames(frames.start) if frame.index in frames]
-    for error in decoder.errors:
-        terminal.complain(streams.explain(file, data, error))
+    streams.complain(file, decoder)
     compared, difference = 0, None
     try:
         expected, cameras, default = expectation(data, decoder, executed, against, frames, stages, size)
@@ -90,8 +89,8 @@ def expectation(
     size: tuple[int, int] | None,
 ) -> tuple[Expected, dict[int, Camera], Camera | None]:  # fmt: skip
     """What to compare with, the camera of each frame that has its own, and the camera of the others."""
-    from reference_decoder import Decoder, Executed
-    from tools import verification
+    from reference_decoder import Decoder, Executed, StreamError
+    from tools import streams, verification
 
     if executed and against is not None:
         raise click.UsageError("--executed and --against exclude each other")
@@ -108,7 +107,11 @@ def expectation(
     other = against.read_bytes()
     if other.lstrip()[:1] == b"{":
         return verification.printed(against), {}, camera
-    return verification.decoded(Decoder(other, strict=True), frames, stages, camera), {}, camera
+    try:
+        return verification.decoded(Decoder(other, strict=True), frames, stages, camera), {}, camera
+    except StreamError as error:
+        terminal.complain(streams.explain(against, other, error))
+        raise click.exceptions.Exit(4) from error
 
 
 def warn(decoder: Decoder, frames: Span, stages: tuple[str, ...], camera: Camera | None) -> None:
