@@ -54,7 +54,7 @@ class Original:
         self.frames: dict[int, list[tuple[int, tuple[bytes, ...]]]] = {}  # by unit
         self.keys: set[int] = set()
         for unit in self.units:
-            if unit.type == "motion":
+            if unit.type == "motion" and unit.layer == 0:
                 key, first, count = peek_motion(data, unit)
                 self.frames[unit.index] = [(f, digests[f]) for f in range(first, first + count)]
                 self.keys |= {unit.index} if key else set()
@@ -65,7 +65,7 @@ class Original:
         found: list[tuple[Unit, Element, int, int]] = []
         known: dict[str, Any] = {**UnitReader(self.data).limits}
         contexts: dict[str, Any] = {}
-        for unit in (unit for unit in self.units if unit.type in UNIT_STRUCTURES):
+        for unit in (unit for unit in self.units if unit.type in UNIT_STRUCTURES and unit.layer == 0):
             values = {**known, "next_frame": peek_motion(self.data, unit)[1]}
 
             def sink(
@@ -86,15 +86,14 @@ class Damaged:
     """A damaged stream, and what is certain about it whatever the damage did.
 
     `intact` are the first bytes that equal those of the original. If `survivors` is not None, the frames
-    of exactly these motion units of the original can be decoded; `sound` says that nothing else that
-    their Gaussians depend on is lost.
+    of exactly these motion units of the original can be decoded; True stands with those whose Gaussians
+    are all there.
     """
 
     data: bytes
     kind: str
     original: Original
-    survivors: tuple[int, ...] | None = None
-    sound: bool = False
+    survivors: dict[int, bool] | None = None
 
     @property
     def intact(self) -> int:
@@ -126,20 +125,31 @@ def damaged(streams: Sequence[bytes], seed: int) -> Iterator[Damaged]:
         yield generator.choice(DAMAGES)(generator, originals, original)
 
 
-def survivors(original: Original, lost: set[int], disturbed_before: int | None = None) -> tuple[int, ...]:
-    """§6.8 The motion units that can be decoded when units are lost.
+def survivors(
+    original: Original, lost: set[int], reported: bool = True, disturbed_before: int = -1
+) -> dict[int, bool]:
+    """§6.3, §6.8 The motion units that can be decoded without the units `lost`, and whether all Gaussians are there.
 
-    With `disturbed_before`, a motion unit that is an error stands before that unit.
+    `reported` says that lost units are in the stream as errors. A motion unit that is an error stands
+    before the unit `disturbed_before`.
     """
-    result, chain = [], False
-    if any(unit.type in ("sequence", "avatar") for unit in original.units if unit.index in lost):
-        return ()
-    for index in (unit.index for unit in original.units):
-        chain = chain and index != disturbed_before
-        if index in original.frames:
-            chain = index not in lost and (chain or index in original.keys)
-            result += [index] if chain else []
-    return tuple(result)
+    result: dict[int, bool] = {}
+    sequence = avatar = chain = False
+    sound = True
+    for unit in original.units:
+        chain &= unit.index != disturbed_before
+        structural = unit.type in ("canonical", "expression") and unit.layer == 0
+        if unit.index in lost:
+            chain &= not (unit.index in original.frames or (reported and unit.type in ("motion", "")))
+            sound &= not structural
+        elif unit.layer == 0:
+            sequence |= unit.type == "sequence"
+            avatar |= unit.type == "avatar" and sequence
+            sound &= avatar or not structural
+            if unit.type == "motion":
+                chain = avatar and (chain or unit.index in original.keys)
+                result |= {unit.index: sound} if chain else {}
+    return result
 
 
 def _traced(
@@ -168,9 +178,8 @@ def flipped_payload(g: random.Random, originals: Sequence[Original], original: O
             g.randrange(unit.payload_start * 8, unit.end * 8) for _ in range(g.choice((1, 1, 2, 8, 64)))
         }:
             data[bit // 8] ^= 128 >> bit % 8
-    lost = {unit.index for unit in hit}
-    sound = not any(unit.type in ("canonical", "expression") for unit in hit)
-    return Damaged(bytes(data), "flipped_payload", original, survivors(original, lost), sound)
+    kept = survivors(original, {unit.index for unit in hit})
+    return Damaged(bytes(data), "flipped_payload", original, kept)
 
 
 def flipped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
@@ -186,7 +195,7 @@ def truncated(g: random.Random, originals: Sequence[Original], original: Origina
     """The end is missing."""
     length = g.randrange(len(original.data))
     lost = {unit.index for unit in original.units if unit.end > length}
-    return Damaged(original.data[:length], "truncated", original, survivors(original, lost), True)
+    return Damaged(original.data[:length], "truncated", original, survivors(original, lost, False))
 
 
 def dropped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
@@ -194,8 +203,7 @@ def dropped(g: random.Random, originals: Sequence[Original], original: Original)
     hit = g.sample(original.units, g.randint(1, min(3, len(original.units) - 1)))
     lost = {unit.index for unit in hit}
     data = b"".join(original.unit_bytes(unit) for unit in original.units if unit.index not in lost)
-    sound = not any(unit.type in ("canonical", "expression") for unit in hit)
-    return Damaged(data, "dropped", original, survivors(original, lost), sound)
+    return Damaged(data, "dropped", original, survivors(original, lost, False))
 
 
 def duplicated(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
@@ -204,8 +212,8 @@ def duplicated(g: random.Random, originals: Sequence[Original], original: Origin
     place = g.randint(unit.index + 1, len(original.units))
     pieces = [original.unit_bytes(each) for each in original.units]
     pieces.insert(place, original.unit_bytes(unit))
-    kept = survivors(original, set(), place if unit.type == "motion" else None)
-    return Damaged(b"".join(pieces), "duplicated", original, kept, True)
+    kept = survivors(original, set(), disturbed_before=place if unit.index in original.frames else -1)
+    return Damaged(b"".join(pieces), "duplicated", original, kept)
 
 
 def swapped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
@@ -402,8 +410,8 @@ def _check_frames(stream: Damaged, frames: dict[int, tuple[bytes, ...]]) -> None
         _compare(stream, frames, unit, len(STAGES))
     if stream.survivors is None:
         return
-    for unit in stream.survivors:
-        _compare(stream, frames, unit, len(STAGES) if stream.sound else 1)
+    for unit, sound in stream.survivors.items():
+        _compare(stream, frames, unit, len(STAGES) if sound else 1)
     expected = {index for unit in stream.survivors for index, _ in original.frames[unit]}
     if frames.keys() != expected:
         raise Defect(f"{stream.kind}: decoded the frames {sorted(frames)}, intact are {sorted(expected)}")

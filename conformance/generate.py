@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import spec
 from reference_decoder.units import level_limits
-from reference_encoder.units import unit_from_source
+from reference_encoder.units import frame_unit, unit_from_source
 from spec.ports import chosen
+
+Preset = Callable[[random.Random, int, int], int]
+
+
+def _between(low: int, high: int) -> Preset:
+    return lambda generator, *ends: generator.randint(low, high)
+
 
 SMALL: dict[str, Any] = {
     "version": 1,
     "level": 1,
-    "joint_count": lambda g, low, high: g.randint(1, 6),
-    "joint_offset": lambda g, low, high: g.randint(-300000, 300000),
-    "gaussian_count": lambda g, low, high: g.randint(1, 40),
-    "chunk_size": lambda g, low, high: g.randint(8, 40),
-    "expression_count": lambda g, low, high: g.randint(0, 3),
-    "frame_count": lambda g, low, high: g.randint(0, 3),
-    "position_step": lambda g, low, high: g.randint(200, 4000),
-    "scale_step": lambda g, low, high: g.randint(2000, 8000),
-    "scale_residual": lambda g, low, high: g.randint(0, 400) if g.random() < 0.1 else g.randint(-8, 8),
-    "position_residual": lambda g, low, high: g.randint(-400, 400),
-    "opacity_step": lambda g, low, high: g.randint(100, 2000),
-    "opacity_residual": lambda g, low, high: g.randint(-8, 30),
+    "joint_count": _between(1, 6),
+    "gaussian_count": _between(1, 40),
+    "chunk_size": _between(8, 40),
+    "expression_count": _between(0, 3),
+    "frame_count": _between(0, 3),
 }
-"""Presets that keep random streams small and most of their Gaussians visible."""
+"""Presets that keep random streams small."""
+
+VISIBLE: dict[str, Any] = {
+    "joint_offset": _between(-300000, 300000),
+    "translation_step": _between(1, 500),
+    "translation_residual": _between(-100, 100),
+    "sh_step": _between(1, 300),
+    "opacity_step": _between(1, 4000),
+    "expression_offset_step": _between(1, 1000),
+    "offset_residual": _between(-60, 60),
+    "expression_weight_step": _between(1, 1000),
+    "expression_residual": _between(-20, 20),
+}
+"""Presets that keep moving Gaussians before the camera; those of the canonical Gaussians are in `_placed`."""
+
+WILD = 0.15
+"""The share of streams whose values are only bound by their ranges: little of them can be seen."""
 
 
 def generate(seed: int, presets: Mapping[str, Any] | None = None, *, units: int = 3, size: int = 48) -> bytes:
@@ -36,64 +53,122 @@ def generate(seed: int, presets: Mapping[str, Any] | None = None, *, units: int 
     `presets` fixes elements by name (a value, or a function of (random, low, high)).
     """
     generator = random.Random(seed)
-    source = chosen(generator, {**SMALL, **(presets or {})})
-    known: dict[str, Any] = {}
-    stream = [unit_from_source("sequence", source, known, checksum=generator.random() < 0.5)]
-    known |= level_limits(spec.standard(), known["level"])
-    stream.append(unit_from_source("avatar", source, known, checksum=generator.random() < 0.5))
-    chunks = -(-known["gaussian_count"] // known["chunk_size"])
-    for chunk in generator.sample(range(chunks), chunks):
-        stream.append(_fixed("canonical", {"chunk_index": chunk}, generator, presets, known))
-    for expression in range(known["expression_count"]):
-        stream.append(_fixed("expression", {"expression_index": expression}, generator, presets, known))
-    stream.append(_camera(generator, size, presets))
-    contexts: dict[str, Any] = {}
-    next_frame = 0
-    for number in range(units):
-        fixed = {"key_flag": int(number == 0 or generator.random() < 0.3), "first_frame": next_frame}
-        known["next_frame"] = next_frame if number else -1
-        stream.append(_fixed("motion", fixed, generator, presets, known, contexts))
-        next_frame += known["frame_count"] + 1
-    known["end_frame_count"] = next_frame
-    stream.append(_fixed("end", {"end_frame_count": next_frame}, generator, presets, known))
-    return b"".join(stream)
+    wild = generator.random() < WILD
+    return _Stream(generator, {**SMALL, **({} if wild else VISIBLE)}, presets or {}, wild).build(units, size)
 
 
-def _fixed(
-    kind: str,
-    fixed: Mapping[str, Any],
-    generator: random.Random,
-    presets: Mapping[str, Any] | None,
-    known: dict[str, Any],
-    contexts: dict[str, Any] | None = None,
-) -> bytes:
-    source = chosen(generator, {**SMALL, **(presets or {}), **fixed})
-    header_names = {element.name for element in spec.standard().elements("avatar_header")}
-    scope = {
-        name: value
-        for name, value in known.items()
-        if name in header_names or name.startswith(("max_", "next_"))
-    }
-    scope |= {name: known[name] for name in ("expression_weight_step", "expression_offset_step")}
-    data = unit_from_source(kind, source, scope, contexts, checksum=generator.random() < 0.3)
-    known["frame_count"] = scope.get("frame_count", 0)
-    return data
+class _Stream:
+    """One random stream in the making: what its headers said, and its units so far."""
+
+    def __init__(
+        self, generator: random.Random, defaults: Mapping[str, Any], presets: Mapping[str, Any], wild: bool
+    ):
+        self.generator, self.defaults, self.presets, self.wild = generator, defaults, presets, wild
+        self.known: dict[str, Any] = {}
+        self.contexts: dict[str, Any] = {}
+        self.units: list[bytes] = []
+        self.next_frame = -1
+
+    def build(self, units: int, size: int) -> bytes:
+        self._header("sequence")
+        self.known |= level_limits(spec.standard(), self.known["level"])
+        self._header("avatar")
+        headers = list(self.units)
+        self._add("metadata", self._camera(size))
+        late = self._structural()
+        for number in range(units):
+            self._motion(key=number == 0 or self.generator.random() < 0.3)
+            self.units += [late.pop()] if late and self.generator.random() < 0.5 else []
+        self._add("end", {"end_frame_count": self.next_frame})
+        self._sprinkle(headers)
+        return b"".join(self.units)
+
+    def _source(self, fixed: Mapping[str, Any]) -> Any:
+        return chosen(self.generator, {**self.defaults, **fixed, **self.presets})
+
+    def _header(self, kind: str) -> None:
+        checksum = self.generator.random() < 0.5
+        self.units.append(unit_from_source(kind, self._source({}), self.known, checksum=checksum))
+
+    def _add(self, kind: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
+        """Appends a unit that needs the headers; returns all values of its elements."""
+        values = {**self.known, "next_frame": self.next_frame}
+        source = chosen(self.generator, {**self.defaults, **self.presets, **fixed})
+        checksum = self.generator.random() < 0.3
+        self.units.append(unit_from_source(kind, source, values, self.contexts, checksum=checksum))
+        return values
+
+    def _structural(self) -> list[bytes]:
+        """All chunks and most expressions in any order; what is returned comes only after some motion."""
+        start = len(self.units)
+        for chunk in range(-(-self.known["gaussian_count"] // self.known["chunk_size"])):
+            self._add("canonical", {**self._placed(), "chunk_index": chunk})
+        for expression in range(self.known["expression_count"]):
+            if self.generator.random() < 0.9:
+                self._add("expression", {"expression_index": expression})
+        pieces = self.units[start:]
+        self.generator.shuffle(pieces)
+        late = self.generator.randint(0, 1) if len(pieces) > 1 else 0
+        self.units[start:] = pieces[late:]
+        return pieces[:late]
+
+    def _placed(self) -> dict[str, Any]:
+        """§7.3 Residuals that place the Gaussians of a chunk within a metre and show them, whatever the steps."""
+        if self.wild:
+            return {}
+        g, count = self.generator, min(self.known["chunk_size"], self.known["gaussian_count"])
+        columns = [[g.uniform(-0.5, 0.5) * 2**20 for _ in range(count)] for _ in range(3)]
+        sizes = [[g.uniform(17, 22) * 2**16 for _ in range(count)] for _ in range(3)]  # 2^-7 to 2^-2 m
+        positions = [_residuals(column, self.known["position_step"]) for column in columns]
+        scales = [_residuals(column, self.known["scale_step"]) for column in sizes]
+        opacities = [g.uniform(0.1, 1.1) * 2**14 for _ in range(count)]
+        return {
+            "position_residual": [list(row) for row in zip(*positions, strict=True)],
+            "scale_residual": [list(row) for row in zip(*scales, strict=True)],
+            "opacity_residual": _residuals(opacities, self.known["opacity_step"]),
+        }
+
+    def _motion(self, key: bool) -> None:
+        """§5.8 The next motion unit; before a key unit frames may be missing."""
+        jump = self.generator.randint(1, 9) if key and self.generator.random() < 0.2 else 0
+        first = max(self.next_frame, 0) + jump
+        values = self._add("motion", {"key_flag": int(key), "first_frame": first})
+        self.next_frame = first + values["frame_count"] + 1
+
+    def _camera(self, size: int) -> dict[str, Any]:
+        """A camera three metres before the origin that sees most of what the presets place around it."""
+        near = _between(-300000, 300000)
+        return {
+            "metadata_type": spec.standard().constant_values["METADATA_TYPE_CAMERA"],
+            "camera_id": 0,
+            "camera_width": size,
+            "camera_height": size,
+            "camera_rotation": _between(-(1 << 26), 1 << 26),
+            "camera_translation": [near(self.generator, 0, 0), near(self.generator, 0, 0), 3 << 20],
+            "camera_focal": _between(256 * size, 512 * size),
+            "camera_principal": _between(96 * size, 160 * size),
+            **{name: value for name, value in self.presets.items() if name.startswith("camera_")},
+        }
+
+    def _sprinkle(self, headers: Sequence[bytes]) -> None:
+        """§6.3 Puts in what changes nothing: metadata, repeated headers, and units that a decoder skips."""
+        g, kinds = self.generator, spec.standard().constant_values
+        texts = {"JOINT_NAME": "name_text", "EXPRESSION_NAME": "name_text", "DESCRIPTION": "description_text"}
+        extra = [*headers, frame_unit("metadata", bytes([g.randint(6, 255)]) + g.randbytes(5))]
+        extra.append(frame_unit(g.choice((0, 5, *range(9, 32))), g.randbytes(g.randint(0, 9)), checksum=True))
+        extra.append(frame_unit(g.randint(1, 8), g.randbytes(9), layer=g.randint(1, 255)))
+        for kind, element in texts.items():
+            values = {
+                "metadata_type": kinds[f"METADATA_TYPE_{kind}"],
+                element: g.choice(("", "é", "left knee")).encode(),
+            }
+            extra.append(unit_from_source("metadata", chosen(g, values), {}))
+        for piece in extra:
+            if g.random() < 0.3:
+                self.units.insert(g.randint(2, len(self.units)), piece)
 
 
-def _camera(generator: random.Random, size: int, presets: Mapping[str, Any] | None) -> bytes:
-    """A camera a few metres before the origin that sees most of what the presets place around it."""
-    values = {
-        "metadata_type": spec.standard().constant_values["METADATA_TYPE_CAMERA"],
-        "camera_id": 0,
-        "camera_width": size,
-        "camera_height": size,
-        "camera_rotation": lambda g, low, high: g.randint(-(1 << 26), 1 << 26),
-        "camera_translation": [
-            generator.randint(-300000, 300000),
-            generator.randint(-300000, 300000),
-            3 << 20,
-        ],
-        "camera_focal": lambda g, low, high: g.randint(128 * size, 512 * size),
-        "camera_principal": lambda g, low, high: g.randint(64 * size, 192 * size),
-    }
-    return unit_from_source("metadata", chosen(generator, {**values, **(presets or {})}), {})
+def _residuals(values: Sequence[float], step: int) -> list[int]:
+    """§7.3.2 The differences of the nearest multiples of `step`."""
+    quantised = [0, *(round(value / step) for value in values)]
+    return [after - before for before, after in pairwise(quantised)]
