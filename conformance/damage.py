@@ -451,6 +451,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="folder for streams that show a defect")
     options = parser.parse_args(arguments)
+    numba.set_num_threads(1)  # for a few Gaussians, waking a second thread costs more than it does
     summary = campaign(options.count, options.seed, options.keep)
     print(json.dumps(summary, indent=1))
     return 1 if summary["defects"] else 0
@@ -458,7 +459,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def campaign(count: int, seed: int, keep: str | None = None) -> dict[str, Any]:
     """Runs `survives` on `count` damaged streams; progress goes to the standard error output."""
-    numba.set_num_threads(1)  # for a few Gaussians, waking a second thread costs more than it does
     kinds, errors, defects = Counter[str](), Counter[str](), []
     clean = frames = growth = 0
     slowest, started = 0.0, time.perf_counter()
