@@ -64,7 +64,7 @@ def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool
         option.name: option.default * factor for option in setting_options() if _STEPS.search(option.name)
     }
     delay = {"frames_per_unit": 1} if low_delay else {}
-    return replace(Settings(), **preset, **delay, **chosen)  # type: ignore[arg-type]
+    return replace(Settings(), **(preset | delay | chosen))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

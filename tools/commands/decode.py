@@ -54,10 +54,10 @@ def decode(
       hga decode head.hga --stages pose,pixels --json > digests.jsonl
       hga decode head.hga --frames 40:50 --stages joints -o stages/
     """
+    began = time.perf_counter()
     from reference_decoder import Decoder, StreamError
     from tools import streams
 
-    began = time.perf_counter()
     data = file.read_bytes()
     decoder = Decoder(data, strict=strict)
     span = Span(max(start, frames.start), frames.stop)
@@ -78,7 +78,9 @@ def decode(
     seconds = time.perf_counter() - began
     if count:
         rate = f", then {(count - 1) / (seconds - first):.1f} frames/s" if count > 1 else ""
-        terminal.say(f"{count} frames with {', '.join(stages)}: the first after {first:.2f} s{rate}")
+        terminal.say(
+            f"{count} frames with {', '.join(stages)}, digests included: the first after {first:.2f} s{rate}"
+        )
     return 4 if decoder.errors else 0
 
 

@@ -83,8 +83,10 @@ def encode(
       hga encode body.npz walk.bvh -o walk.hga --hashes key --stages all --camera orbit:30
       hga encode man.spz walk.npz --rig makehuman.npz --up=-y -o man.hga
     """
+    from reference_encoder.content import ContentError
     from reference_encoder.encode import add_hashes
     from reference_encoder.encode import encode as encode_stream
+    from spec.errors import StreamError
     from tools import encoding
 
     wanted = {name: value for name, value in chosen.items() if value is not None}
@@ -93,9 +95,18 @@ def encode(
     clip = encoding.open_motion(content, motion, face, fps, frames)
     views = encoding.stream_cameras(cameras, encoding.avatar_corners(content, clip), size)
     with terminal.progress() as progress:
-        data = encode_stream(
-            content, clip, settings, cameras=views, description=description, names=names, progress=progress
-        )
+        try:
+            data = encode_stream(
+                content,
+                clip,
+                settings,
+                cameras=views,
+                description=description,
+                names=names,
+                progress=progress,
+            )
+        except StreamError as error:  # the writer keeps the rules of the standard as the reader does
+            raise ContentError(f"the format cannot hold this: {error.message}") from error
         if hashes != "none":
             every = encoding.key_interval(settings, clip) if hashes == "key" else 1
             data = add_hashes(data, stages, every=every, progress=progress)

@@ -80,7 +80,7 @@ def test_encode_takes_settings_of_the_encoder(hga: Run, content: Path, tmp_path:
     units = list(UnitReader(data))
     assert [unit.type for unit in units].count("motion") == 3
     assert all(unit.end == unit.payload_end for unit in units)
-    assert hga(*arguments, "--quality", "tiny").exit_code == 0
+    assert hga(*arguments, "--quality", "tiny", "--sh-step", "0.5").exit_code == 0
     assert (tmp_path / "a.hga").stat().st_size < len(data)
 
 
@@ -318,6 +318,8 @@ def make_wrong(kind: str, content: Path, folder: Path) -> Path:
         ("spz", "bind {wrong} --rig {rig} -o {folder}/a.npz", 3, "version 99"),
         ("none", "encode {avatar} {walk} -o {folder}/no/a.hga", 2, "No such file or directory"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --influences 0", 3, "--influences"),
+        ("none", "encode {avatar} {walk} -o {folder}/a.hga --influences 9", 3, "influence_limit is 8"),
+        ("none", "encode {avatar} {walk} -o {folder}/a.hga --size 5000x50", 3, "camera_width is 5000"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --frames 9:", 3, "has 5 frames"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --fps x", 2, "frame rate"),
         ("none", "render {stream} -o {folder}/no/a.png", 2, "No such file or directory"),
