@@ -15,9 +15,9 @@ _camera_view = jit.function("camera_view")
 _project_gaussian = jit.function("project_gaussian")
 _view_direction = jit.function("view_direction")
 _sh_basis = jit.function("sh_basis")
-_sh_colour = jit.function("sh_colour")
 
 _FIELDS = spec.document().constants["PROJECTED_FIELDS"]
+_COLOUR_MAX = spec.document().constants["COLOUR_MAX_Q12"]
 _BLOCK = 512  # Gaussians per task
 _RADIX_BITS = 11
 
@@ -143,9 +143,25 @@ def _project_all(means, factors, blends, opacities, sh, degree, camera, view, re
                 records[n, 4] = l00
                 records[n, 5] = l01
                 records[n, 6] = l11
-                for channel in range(3):
-                    records[n, 7 + channel] = _sh_colour(basis, sh, n, degree, channel)
+                _colour(basis, sh, n, degree, records)
                 records[n, 10] = opacities[n]
+
+
+@njit(inline="always")
+def _colour(basis, sh, n, degree, records):
+    """§9.5 `sh_colour` of all channels in one pass and with unsigned places: in half the time."""
+    count = np.uint64((degree + 1) * (degree + 1))
+    red = green = blue = np.int64(1 << 25)
+    place = np.uint64(3) * count * np.uint64(n)
+    for k in range(count):
+        value = basis[k]
+        red += value * sh[place]
+        green += value * sh[place + np.uint64(1)]
+        blue += value * sh[place + np.uint64(2)]
+        place += np.uint64(3)
+    records[n, 7] = max(0, min(_COLOUR_MAX, (red + 8192) >> 14))
+    records[n, 8] = max(0, min(_COLOUR_MAX, (green + 8192) >> 14))
+    records[n, 9] = max(0, min(_COLOUR_MAX, (blue + 8192) >> 14))
 
 
 def sort(records: np.ndarray) -> Projected:
