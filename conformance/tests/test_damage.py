@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
@@ -20,15 +18,6 @@ from reference_decoder.units import level_limits
 from reference_encoder.units import frame_unit, unit
 
 STREAMS = seeds(12)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """For a few Gaussians, waking a second thread costs more than it does."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(before)
 
 
 def test_two_thousand_damaged_streams() -> None:
