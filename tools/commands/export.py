@@ -33,13 +33,16 @@ def export(file: Path, output: Path, kind: str, frames: Span, as_json: bool) -> 
     decoder = Decoder(data)
     output.mkdir(parents=True, exist_ok=True)
     count = 0
-    with terminal.progress() as progress:
-        for frame in streams.selected(decoder, frames):
-            path = dequantise.export(streams.fresh(frame), output, kind)
-            count += 1
-            progress("frames", count, 0)
-            if as_json:
-                terminal.emit({"frame": frame.index, "file": str(path), "bytes": path.stat().st_size})
-    streams.complain(file, decoder)
-    terminal.say(f"wrote {count} files to {output}")
+    try:
+        with terminal.progress() as progress:
+            for frame in streams.selected(decoder, frames):
+                path = dequantise.export(streams.fresh(frame), output, kind)
+                count += 1
+                progress("frames", count, 0)
+                if as_json:
+                    terminal.emit({"frame": frame.index, "file": str(path), "bytes": path.stat().st_size})
+    finally:  # damage may be why a frame cannot be written
+        streams.complain(file, decoder)
+    if count or not decoder.errors:
+        terminal.say(f"wrote {count} files to {output}")
     return 4 if decoder.errors else 0

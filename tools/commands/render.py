@@ -56,6 +56,7 @@ def render(
 
     Damage in the stream is reported and drawn around: exit code 4 says that there was some.
     """
+    import itertools
     from fractions import Fraction
 
     from reference_decoder import Decoder
@@ -66,7 +67,7 @@ def render(
     span = Span(frame, frame + 1) if frame is not None else frames
     data = file.read_bytes()
     decoder = Decoder(data)
-    clip = list(streams.selected(decoder, Span(0, 1) if single and span == Span() else span))
+    clip = list(itertools.islice(streams.selected(decoder, span), 1 if single else None))
     streams.complain(file, decoder)
     if not clip:
         if decoder.errors:
