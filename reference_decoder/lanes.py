@@ -1,7 +1,7 @@
 """§9.7, §9.8 Several neighbouring pixels blended at once, in vectors that Numba's own loops do not become.
 
 LLVM does not vectorise the pixel loop as Numba writes it (every int32 product is widened to 64 bits),
-so this one kernel is written with LLVM vectors. It repeats `pixel_alpha`, `blend` and `add_colour` of the
+so this one kernel is written with LLVM vectors. It repeats `pixel_alpha`, `blend_pixel` and `add_colour` of the
 document operation by operation; the tests compare it with them.
 """
 
@@ -83,7 +83,7 @@ def _alpha(u: _Lanes, v_square: _Lanes, opacity: _Lanes) -> _Lanes:
 
 
 def _blend(transmittance: _Lanes, alpha: _Lanes) -> tuple[_Lanes, _Lanes]:
-    """§9.8 `blend`: the transmittance after and the weight, already rounded to Q.16."""
+    """§9.8 `blend_pixel`: the transmittance after and the weight, already rounded to Q.16."""
     weight = (transmittance >> 15) * alpha >> 1
     rest = transmittance - weight
     skipped = alpha < _C["ALPHA_MIN_Q16"]

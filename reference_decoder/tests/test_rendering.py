@@ -191,7 +191,7 @@ def test_sh_basis_along_z_by_hand() -> None:
 def test_colour_is_clamped_at_both_ends() -> None:
     basis = [0] * 16
     DOCUMENT["sh_basis"](0, 0, 0, 0, basis)
-    colours = [DOCUMENT["sh_colour"](basis, [0, -32768, 32767], 0, 0, channel) for channel in range(3)]
+    colours = [DOCUMENT["sh_colour"](basis, [0, -32767, 32767], 0, 0, channel) for channel in range(3)]
     assert colours == [2048, 0, 2048 + 9244]
     assert DOCUMENT["sh_colour"]([65536] * 16, [32767] * 48, 0, 3, 0) == C["COLOUR_MAX_Q12"]
 
@@ -237,7 +237,7 @@ def test_the_span_bound_leaves_out_nothing() -> None:
 
 
 def test_blend_by_hand() -> None:
-    blend = DOCUMENT["blend"]
+    blend = DOCUMENT["blend_pixel"]
     assert blend(ONE, 256) == (ONE, 0)
     assert blend(ONE, 32768) == (ONE // 2, ONE // 2)
     assert blend(ONE // 2, 16384) == (3 * ONE // 8, ONE // 8)
@@ -257,7 +257,7 @@ def test_final_channels_by_hand() -> None:
 def test_sums_of_colours_stay_in_32_bits() -> None:
     transmittance, total = ONE, 0
     while transmittance > 0:  # the longest possible list: every alpha just reaches 1/255
-        transmittance, weight = DOCUMENT["blend"](transmittance, C["ALPHA_MIN_Q16"])
+        transmittance, weight = DOCUMENT["blend_pixel"](transmittance, C["ALPHA_MIN_Q16"])
         total = DOCUMENT["add_colour"](total, weight, C["COLOUR_MAX_Q12"])
     assert 2**29 < total < 2**31
 
@@ -283,7 +283,7 @@ def test_lanes_repeat_the_document(data: st.DataObject) -> None:
     expected = []
     for k in range(LANES):
         alpha = DOCUMENT["pixel_alpha"](DOCUMENT["reach"](u + k * l00), v, opacity)
-        after, weight = DOCUMENT["blend"](before[k], alpha)
+        after, weight = DOCUMENT["blend_pixel"](before[k], alpha)
         expected.append([after] + [DOCUMENT["add_colour"](t, weight, c)
                                    for t, c in zip((0, 5, 1 << 29), colour, strict=True)])  # fmt: skip
     assert state.reshape(4, LANES).T.tolist() == expected
@@ -301,11 +301,11 @@ def extreme(rng: np.random.Generator, name: str, size: int) -> list[int]:
 
 
 def extreme_case(rng: np.random.Generator) -> tuple[list[int], ...]:
-    camera = extreme(rng, "camera_rotation_q30", 9) + extreme(rng, "world_q20", 3)
+    camera = extreme(rng, "q30", 9) + extreme(rng, "world_coordinate", 3)
     camera += extreme(rng, "focal_q8", 2) + extreme(rng, "principal_q8", 2) + extreme(rng, "image_size", 2)
     camera += extreme(rng, "byte", 3)
-    return (extreme(rng, "world_q20", 3), extreme(rng, "factor_q24", 9), extreme(rng, "blend_q30", 9),
-            extreme(rng, "opacity_q14", 1), extreme(rng, "sh_q12", 48), camera)  # fmt: skip
+    return (extreme(rng, "world_coordinate", 3), extreme(rng, "shape_factor", 9), extreme(rng, "q30", 9),
+            extreme(rng, "opacity_q14", 1), extreme(rng, "sh_coefficient", 48), camera)  # fmt: skip
 
 
 def test_projection_at_the_ends_of_all_ranges() -> None:
