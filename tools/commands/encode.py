@@ -23,7 +23,8 @@ class EncodeCommand(click.Command):
         for option in setting_options():
             flag = option.name.replace("_", "-")
             declaration = f"--{flag}/--no-{flag}" if isinstance(option.default, bool) else f"--{flag}"
-            text = f"{option.help or option.name.replace('_', ' ')} [default: {option.default:g}]"
+            shown = f"{option.default:g}" if type(option.default) is not bool else str(option.default).lower()
+            text = f"{option.help or option.name.replace('_', ' ')} [default: {shown}]"
             generated.append(click.Option([declaration], type=type(option.default), default=None, help=text))
         return [*super().get_params(ctx), *generated]
 

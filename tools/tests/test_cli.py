@@ -14,9 +14,12 @@ import pytest
 
 from conformance.generate import generate
 from reference_decoder import Decoder
+from reference_decoder.rendering import render
 from reference_decoder.units import UnitReader
 from reference_encoder.avatar_file import load_avatar
+from reference_encoder.quality import quaternion_matrices
 from reference_encoder.splats import load_gaussians, save_ply
+from tools.dequantise import world_gaussians
 from tools.tests.conftest import FRAMES, Run, small_avatar
 
 COMMANDS = ["bind", "decode", "dump", "encode", "export", "info", "render", "spec", "verify"]
@@ -243,6 +246,36 @@ def test_export_keeps_the_covariance(hga: Run, stream: Path, tmp_path: Path) -> 
     assert np.linalg.norm(stretched, axis=1) == pytest.approx(gaussians.scales[:, 0], rel=1e-4)
     assert hga("export", stream, "-o", tmp_path, "--format", "spz", "--frames", ":2").exit_code == 0
     assert load_gaussians(tmp_path / "frame_000001.spz").sh_degree == 1
+
+
+def test_exported_gaussians_look_like_the_frame(stream: Path) -> None:
+    decoder = Decoder(stream.read_bytes())
+    frame = list(decoder.frames())[-1]
+    picture = frame.render(decoder.cameras[0]).astype(float)
+    exported = world_gaussians(frame)
+    factors = quaternion_matrices(exported.rotations) * exported.scales[:, None, :]
+    parts = (
+        exported.positions * 2**20,
+        factors * 2**24,
+        None,
+        exported.opacities * 2**14,
+        exported.sh * 2**12,
+    )
+    drawn = render(
+        *(None if part is None else np.rint(part).astype(int) for part in parts), decoder.cameras[0]
+    )
+    assert ((picture - drawn) ** 2).mean() < 0.5  # squared 8-bit steps: more than 51 dB
+
+
+def test_export_reports_the_damage_that_left_nothing_to_see(hga: Run, stream: Path, tmp_path: Path) -> None:
+    data = bytearray(stream.read_bytes())
+    for unit in UnitReader(bytes(data)):
+        if unit.type == "canonical":
+            data[unit.payload_end - 1] ^= 1
+    (tmp_path / "damaged.hga").write_bytes(bytes(data))
+    result = hga("export", tmp_path / "damaged.hga", "-o", tmp_path / "plys")
+    assert result.exit_code == 3
+    assert "unit_checksum_matches" in result.stderr and "no visible Gaussian" in result.stderr
 
 
 def test_bind_makes_an_avatar(hga: Run, tmp_path: Path) -> None:
