@@ -20,6 +20,7 @@ from reference_encoder.quantise import (
     integer_steps,
     integer_weights,
     motion_symbols,
+    rest_offsets,
     small_rotations,
     spatial_order,
     to_integers,
@@ -99,12 +100,11 @@ def headers(
     standard = spec.standard()
     families = {name: number for number, (name, _) in standard.enumerations["template_family"].items()}
     rig, gaussians = avatar.rig, avatar.gaussians
-    offsets = rig.joints - np.where(rig.parents[:, None] >= 0, rig.joints[rig.parents], 0.0)
     header = {
         "template_family": families.get(rig.family, families["custom"]),
         "joint_count": rig.count,
         "joint_parent": np.maximum(rig.parents, 0),
-        "joint_offset": to_integers(offsets, 2.0**-20),
+        "joint_offset": to_integers(rest_offsets(rig), 2.0**-20),
         "joint_rotation_step": steps.joints,
         "translation_step": steps.translation,
         "gaussian_count": gaussians.count,
@@ -190,15 +190,18 @@ def gaussian_units(
     vectors, scales = small_rotations(
         g.rotations[order], np.maximum(g.scales[order], settings.smallest_scale)
     )
-    log_scales = np.log2(scales) - _C["LOG_SCALE_MIN"] / 2**16
+    log_scales = (np.log2(scales) * 2**16).clip(_C["LOG_SCALE_MIN"], _C["LOG_SCALE_MAX"]) - _C[
+        "LOG_SCALE_MIN"
+    ]
+    coefficients = g.sh[order].clip(-_C["SH_LIMIT"] / 2**12, _C["SH_LIMIT"] / 2**12)
     quantised = {
         "position": to_integers(g.positions[order], steps.position / 2**20),
-        "scale": to_integers(log_scales, steps.scale / 2**16),
+        "scale": to_integers(log_scales, steps.scale),
         "rotation": to_integers(vectors, steps.rotation / 2**28),
-        "opacity": to_integers(g.opacities[order], steps.opacity / 2**14),
+        "opacity": to_integers(g.opacities[order].clip(0, 1), steps.opacity / 2**14),
         "sh": np.concatenate(
             [
-                to_integers(g.sh[order, b * b : (b + 1) ** 2], steps.sh[b] / 2**12)
+                to_integers(coefficients[:, b * b : (b + 1) ** 2], steps.sh[b] / 2**12)
                 for b in range(g.sh_degree + 1)
             ],
             axis=1,
@@ -219,7 +222,9 @@ def gaussian_units(
             g.count,
         )
     for e in range(len(avatar.expression_names)):
-        offsets = to_integers(avatar.expressions[e][order], steps.expression_offset / 2**20)
+        reach = _C["OFFSET_LIMIT"] / 2**20
+        offsets = avatar.expressions[e][order].clip(-reach, reach)
+        offsets = to_integers(offsets, steps.expression_offset / 2**20)
         yield (
             "expression",
             {"expression_index": e, **offset_values(offsets)},

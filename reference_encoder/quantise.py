@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 import spec
-from reference_encoder.content import Avatar, ContentError, Motion
+from reference_encoder.content import Avatar, ContentError, Motion, Rig
 
 _C = spec.standard().constant_values
 
@@ -63,24 +63,28 @@ def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
     """§5.5 Steps for this avatar; joints get theirs from their levers, so that error is spent in metres."""
 
     def step(value: float, fraction_bits: int, low: int, high: int) -> int:
-        return int(np.clip(to_integers(value, 2.0**-fraction_bits), low, high))
+        return int(to_integers(np.clip(value * 2**fraction_bits, low, high), 1))
 
-    # 16-bit rotation components must reach 2 pi.
+    # Quantised values must reach their largest: 2 pi in 16 bits, the 63 degrees that `small_rotations` leaves in 20,
+    # weight 4 in 16; and the difference of two offsets must fit 18 bits.
     finest = -(-_C["ROTATION_LIMIT"] // 32767)
+    farthest = float(np.abs(avatar.expressions).max(initial=0.0))
     levers = lever_arms(avatar)
     degree = avatar.gaussians.sh_degree
     return Steps(
         position=step(settings.position_step, 20, 1, 262144),
         scale=step(settings.scale_step, 16, 1, 524288),
-        rotation=step(settings.rotation_step, 28, 1, 134217728),
+        rotation=step(settings.rotation_step, 28, 282, 134217728),
         opacity=step(settings.opacity_step, 14, 1, 16384),
         sh=tuple(
             step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)
         ),
         joints=tuple(step(settings.motion_tolerance / lever, 28, finest, 134217728) for lever in levers),
         translation=step(settings.motion_tolerance / 2, 20, 1, 1048576),
-        expression_weight=step(settings.expression_weight_step, 14, 1, 16384),
-        expression_offset=step(settings.expression_step, 20, 1, 262144),
+        expression_weight=step(settings.expression_weight_step, 14, 3, 16384),
+        expression_offset=step(
+            settings.expression_step, 20, 1 + int(min(farthest, 2) * 2**20 / 65535), 262144
+        ),
     )
 
 
@@ -108,18 +112,37 @@ def _ancestors(parents: np.ndarray, joint: int) -> list[int]:
 
 def check_avatar(avatar: Avatar) -> None:
     """Refuses what the format cannot hold, naming the Gaussian or the joint."""
+    g, rig = avatar.gaussians, avatar.rig
+    if g.count == 0 or g.sh_degree > 3:
+        raise ContentError(f"{g.count} Gaussians of degree {g.sh_degree}: at least one, of degree 3 at most")
+    for name in ("positions", "rotations", "scales", "opacities", "sh"):
+        bad = ~np.isfinite(getattr(g, name)).reshape(g.count, -1).all(axis=1)
+        if bad.any():
+            raise ContentError(f"the {name} of Gaussian {int(np.argmax(bad))} are not finite")
     reach = _C["POSITION_LIMIT"] / 2**20
-    far = np.flatnonzero(np.abs(avatar.gaussians.positions).max(axis=1) > reach)
+    far = np.flatnonzero(np.abs(g.positions).max(axis=1) > reach)
     if len(far):
         raise ContentError(
             f"Gaussian {far[0]} lies more than {reach:.1f} m from the origin; is the content in metres?"
         )
-    if not 1 <= avatar.rig.count <= 255:
-        raise ContentError(f"the rig has {avatar.rig.count} joints, allowed 1..255")
+    if not 1 <= rig.count <= 255:
+        raise ContentError(f"the rig has {rig.count} joints, allowed 1..255")
     if len(avatar.expression_names) > 255:
         raise ContentError(f"{len(avatar.expression_names)} expressions, allowed at most 255")
-    if avatar.rig.parents[0] != -1 or (avatar.rig.parents[1:] >= np.arange(1, avatar.rig.count)).any():
+    if (
+        rig.parents[0] != -1
+        or (rig.parents[1:] >= np.arange(1, rig.count)).any()
+        or (rig.parents[1:] < 0).any()
+    ):
         raise ContentError("the rig's joints must be ordered parents first, with one root")
+    far = np.flatnonzero(~(np.abs(rest_offsets(rig)).max(axis=1) <= reach))
+    if len(far):
+        raise ContentError(f"joint {far[0]} lies more than {reach:.1f} m from its parent")
+
+
+def rest_offsets(rig: Rig) -> np.ndarray:
+    """(J, 3) metres: each joint's rest position from its parent's, the root's from the origin."""
+    return rig.joints - np.where(rig.parents[:, None] >= 0, rig.joints[rig.parents], 0.0)
 
 
 def spatial_order(positions: np.ndarray) -> np.ndarray:
@@ -177,12 +200,21 @@ def motion_symbols(motion: Motion, steps: Steps) -> np.ndarray:
     frames = motion.count
     translation = to_integers(motion.translations, steps.translation / 2**20)
     quanta = np.array(steps.joints)[None, :, None] / 2**28
-    rotation = np.floor(motion.rotations / quanta + 0.5).astype(np.int64)
+    rotation = np.floor(whole_turns_removed(motion.rotations) / quanta + 0.5).astype(np.int64)
     weights = to_integers(motion.expressions, steps.expression_weight / 2**14)
-    if (np.abs(translation) > 8388607).any():
-        frame = int(np.argmax(np.abs(translation).max(axis=1)))
+    if (np.abs(motion.translations) > _C["WORLD_LIMIT"] / 2**20).any() or (
+        np.abs(translation) > 8388607
+    ).any():
+        frame = int(np.argmax(np.abs(motion.translations).max(axis=1)))
         raise ContentError(f"the root is too far from the origin in frame {frame}")
     limit = _C["EXPRESSION_WEIGHT_LIMIT"] // steps.expression_weight
     return np.concatenate(
         [translation, rotation.reshape(frames, -1), np.clip(weights, -limit, limit)], axis=1
     )
+
+
+def whole_turns_removed(rotations: np.ndarray) -> np.ndarray:
+    """The same rotations (..., 3) with angles of at most one turn: a spin that was unwrapped has more."""
+    angles = np.linalg.norm(rotations, axis=-1, keepdims=True)
+    turns = np.ceil(angles / (2 * np.pi) - 1)
+    return np.where(turns > 0, rotations * (1 - 2 * np.pi * turns / np.maximum(angles, 1)), rotations)
