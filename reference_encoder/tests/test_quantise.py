@@ -176,7 +176,8 @@ def test_what_the_format_cannot_hold_is_refused() -> None:
     roots = replace(avatar(), rig=replace(avatar().rig, parents=np.array([-1, -1])))
     names = replace(avatar(), expression_names=("e",) * 256)
     cases = [(far, "Gaussian 2"), (wide, "joint 1"), (degree, "degree 4"), (order, "parents first"),
-             (roots, "one root"), (names, "256 expressions"), (avatar(1, 256), "256 joints"), (avatar(0), "0 Gaussians")]  # fmt: skip
+             (roots, "one root"), (names, "256 expressions"), (avatar(1, 256), "256 joints"),
+             (avatar(0), "0 Gaussians")]  # fmt: skip
     for subject, message in cases:
         with pytest.raises(ContentError, match=message):
             check_avatar(subject)
