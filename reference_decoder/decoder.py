@@ -48,7 +48,10 @@ class Decoder:
         self._broken = False  # whether motion waits for a random access point
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """§6.8 Yields the frames from index `start` on, entering at the random access point before it."""
+        """§6.8 Yields the frames from index `start` on, entering at the random access point before it.
+
+        To be called once: the state of the decoder goes along with the stream.
+        """
         units = UnitReader(self.data)
         entry = self._entry_unit(start) if start > 0 else 0
         for unit in units:
