@@ -138,8 +138,7 @@ def _print_verification(path: Path) -> bool:
     expected, cameras = carried(decoder)
     compared, differences = 0, []
     for frame in frames:
-        view = decoder.cameras[cameras[frame.index]] if frame.index in cameras else None
-        count, difference = compare(frame, expected, view)
+        count, difference = compare(frame, expected, cameras.get(frame.index))
         compared += count
         differences += [difference] if difference else []
     for difference in differences[:1]:
