@@ -32,7 +32,9 @@ def avatar(rig: Rig = CHAIN) -> Avatar:
     """One Gaussian at each joint."""
     count = rig.count
     turned = np.tile([1.0, 0, 0, 0], (count, 1))
-    gaussians = Gaussians(rig.joints, turned, np.full((count, 3), 0.01), np.ones(count), np.zeros((count, 1, 3)))
+    gaussians = Gaussians(
+        rig.joints.copy(), turned, np.full((count, 3), 0.01), np.ones(count), np.zeros((count, 1, 3))
+    )
     return Avatar(gaussians, rig, np.arange(count)[:, None], np.ones((count, 1)))
 
 
