@@ -42,7 +42,9 @@ RETRIES = 4  # of a frame whose errors are linear only nearly
 SWEEPS = 6
 PAIR_SWEEPS = 2
 PAIR_SLACK = 12.0  # bits that the first change of a pair may lose
-STARTS = np.array([0.3, 1.0, 0.1, 3.0, 0.03, 10.0, 0.0, 0.6])  # how much a start prefers plain rounding; 0: only
+STARTS = np.array(
+    [0.3, 1.0, 0.1, 3.0, 0.03, 10.0, 0.0, 0.6]
+)  # how much a start prefers plain rounding; 0: only
 SMALL_TURN = 0.0005  # weight of turns against displacements in a start, m^2
 
 
@@ -63,7 +65,9 @@ def search(model: MotionModel, codes: np.ndarray, keys: np.ndarray, settings: Se
     frames, count = model.target.shape
     table, counts = descendants(model.parents)
     standard = spec.standard()
-    bases = np.array([standard.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")])
+    bases = np.array(
+        [standard.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
+    )
     contexts = np.zeros(2 * standard.context_count("motion_frames"), np.int64)
     limits = np.maximum([settings.motion_tolerance, settings.shell_tolerance], 1e-9)
     symbols, poses = np.zeros((frames, count), np.int64), np.zeros((frames, count), np.int64)
@@ -76,7 +80,21 @@ def search(model: MotionModel, codes: np.ndarray, keys: np.ndarray, settings: Se
 
 @njit(**jit.OPTIONS)
 def _search(
-    target, unit, axes, places, matrices, body, codes, keys, limits, weight, bases, contexts, symbols, shifts, poses
+    target,
+    unit,
+    axes,
+    places,
+    matrices,
+    body,
+    codes,
+    keys,
+    limits,
+    weight,
+    bases,
+    contexts,
+    symbols,
+    shifts,
+    poses,
 ):
     frames, count = target.shape
     joints = len(body[0])
@@ -280,7 +298,11 @@ def _rotation(x, y, z, matrix):
     angle = math.sqrt(squared)
     a = math.sin(angle) / angle if angle > 1e-6 else 1.0
     b = (1 - math.cos(angle)) / squared if angle > 1e-6 else 0.5
-    matrix[0, 0], matrix[1, 1], matrix[2, 2] = 1 - b * (y * y + z * z), 1 - b * (x * x + z * z), 1 - b * (x * x + y * y)
+    matrix[0, 0], matrix[1, 1], matrix[2, 2] = (
+        1 - b * (y * y + z * z),
+        1 - b * (x * x + z * z),
+        1 - b * (x * x + y * y),
+    )
     matrix[0, 1], matrix[1, 0] = b * x * y - a * z, b * x * y + a * z
     matrix[0, 2], matrix[2, 0] = b * x * z + a * y, b * x * z - a * y
     matrix[1, 2], matrix[2, 1] = b * y * z - a * x, b * y * z + a * x
@@ -323,7 +345,7 @@ def _frame(problem, body, limits, weight, costs, symbols):
 @njit(**jit.OPTIONS)
 def _start(plain, shift, problem, body, limits, errors, k):
     """Residuals from the root outwards, each the best for the children of its joint after those before it."""
-    target, unit, axes, _, predicted, steps, classes, _, _ = problem
+    target, unit, _, _, predicted, steps, classes, _, _ = problem
     errors[:] = 0
     moving = 3 + 3 * len(body[0])
     for n in range(len(k)):
@@ -332,7 +354,7 @@ def _start(plain, shift, problem, body, limits, errors, k):
         still = classes[n] == 1 and abs(aim - predicted[n]) < 0.01 * step
         if plain > 0 and 3 <= n < moving and not still:
             aim -= _compensation(n, plain * (1e-3 / (step * unit[n])) ** 2, problem, body, errors) / unit[n]
-        k[n] = min(max(int(math.floor((aim - predicted[n]) / step + 0.5)), -LARGEST), LARGEST)
+        k[n] = min(max(math.floor((aim - predicted[n]) / step + 0.5), -LARGEST), LARGEST)
         if n < moving:
             _apply(n, (predicted[n] + k[n] * step - target[n]) * unit[n], problem, body, limits, errors)
 

@@ -337,7 +337,10 @@ def test_the_determinant_is_positive_where_the_moments_are_largest() -> None:
 
 @pytest.mark.parametrize(
     ("mean", "magnitude", "shift", "expected"),
-    [(256, 0, 0, 205), (256, 3, 1, 281), (0, (1 << 24) - 1, 0, 13005), (1, 0, 0, 0), (0, 0, 3, 0), (65280, 255, 0, 65280)],
+    [
+        (256, 0, 0, 205), (256, 3, 1, 281), (0, (1 << 24) - 1, 0, 13005), (1, 0, 0, 0), (0, 0, 3, 0),
+        (65280, 255, 0, 65280),
+    ],
 )  # fmt: skip
 def test_running_mean_by_hand(mean: int, magnitude: int, shift: int, expected: int) -> None:
     """256 less 51/256 of it; 384 seen: 25 more; magnitudes count as 255 at most; small means die out."""

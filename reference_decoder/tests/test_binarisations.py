@@ -146,7 +146,10 @@ def test_compiled_payloads_are_the_interpreted_ones(structure: str, seed: int) -
     expected = {e.name: values[e.name] for e in STANDARD.elements(structure)}
     for port in (ReadPort, FastReadPort, AccountingPort):
         assert read(structure, data, port) == expected
-    assert write_payload(STANDARD.structures[structure], values | fresh(structure), contexts_of(structure)) == data
+    assert (
+        write_payload(STANDARD.structures[structure], values | fresh(structure), contexts_of(structure))
+        == data
+    )
 
 
 def fresh(structure: str) -> dict[str, Any]:
@@ -171,7 +174,11 @@ def test_contexts_and_derived_arrays_go_on_until_a_key_unit() -> None:
         walk(STANDARD, "motion_frames", WritePort(STANDARD, values, writer, F, source, kept[0]))
         for port, with_functions, into in ((ReadPort, F, kept[1]), (FastReadPort, functions, kept[2])):
             found = {**HEADER, "key_flag": key}
-            walk(STANDARD, "motion_frames", port(STANDARD, found, BitReader(writer.bytes()), with_functions, into))
+            walk(
+                STANDARD,
+                "motion_frames",
+                port(STANDARD, found, BitReader(writer.bytes()), with_functions, into),
+            )
             assert np.array_equal(found["residual_magnitude"], values["residual_magnitude"])
         assert kept[0].keys() == {"motion_frames", "residual_mean", "previous_sign"}
         for name, entries in kept[0].items():
@@ -200,7 +207,9 @@ def test_damaged_payloads_give_the_same_error_at_the_same_bit(structure: str) ->
 @pytest.mark.parametrize("structure", PAYLOADS)
 def test_a_value_out_of_range_is_not_written(structure: str) -> None:
     values = written(structure, 1)[1]
-    element = next(e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("signed", "magnitude"))
+    element = next(
+        e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("signed", "magnitude")
+    )
     values[element.name] = np.full(np.shape(values[element.name]), 1 << 25)
     values |= {"offset_flag": [1] * 9} | fresh(structure)
     contexts = contexts_of(structure)

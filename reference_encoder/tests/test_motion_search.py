@@ -1,4 +1,4 @@
-"""§7.5 The search: what it predicts is what the decoder obtains, errors stay in their limits, stillness costs nothing."""
+"""§7.5 The search: it predicts what is decoded, errors stay in their limits, stillness costs nothing."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def test_rotations_and_weights_at_the_ends_of_their_ranges() -> None:
     motion.rotations[1::2, 5] = [0, -2 * math.pi, 0]
     motion.translations[:] = 63.99 * (-1.0) ** np.arange(8)[:, None]
     weights = np.array([[-5.0, 5.0]] * 8)
-    avatar = replace(
-        skeleton_avatar(), expression_names=("a", "b"), expressions=np.full((2, 55, 3), 0.01)
-    )
+    avatar = replace(skeleton_avatar(), expression_names=("a", "b"), expressions=np.full((2, 55, 3), 0.01))
     poses = decoded(encode(avatar, replace(motion, expressions=weights), Settings()))
     joint, _ = pose_errors(avatar, motion, poses)
     assert joint.max() < 1000 * Settings().motion_tolerance
@@ -103,7 +101,9 @@ def test_rotations_and_weights_at_the_ends_of_their_ranges() -> None:
 
 def test_costs_by_hand() -> None:
     """Fresh contexts: one bit a bin. 5 is 111, a stop, the bit below the leading one and a bypass bin."""
-    bases = np.array([STANDARD.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")])
+    bases = np.array(
+        [STANDARD.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
+    )
     contexts = np.full(2 * STANDARD.context_count("motion_frames"), 32768)
     magnitudes, signs, shifts = motion_search._costs(contexts, bases)
     assert magnitudes[4, [0, 1, 2, 3, 5, 15]].tolist() == [1, 2, 4, 4, 6, 8]
@@ -118,7 +118,9 @@ def test_contexts_adapt_as_those_of_the_encoder_do() -> None:
     rng = np.random.default_rng(0)
     symbols = (rng.normal(size=60) * 10.0 ** rng.integers(-1, 6, 60)).astype(np.int64)
     classes, sets = rng.integers(0, 15, 60), rng.integers(0, 4, 60)
-    bases = np.array([STANDARD.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")])
+    bases = np.array(
+        [STANDARD.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
+    )
     ours = np.full(2 * STANDARD.context_count("motion_frames"), 32768)
     motion_search._adapt(ours, bases, symbols, 2, classes, sets)
     theirs, engine, output = [32768] * len(ours), [0, 0, 0], [0] * 4000

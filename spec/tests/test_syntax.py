@@ -189,7 +189,10 @@ def test_context_bases_by_hand() -> None:
         ("sh_residual", {"c": range(3), "k": range(16)}),
         ("skin_joint", {"k": range(8)}),
         ("weight_residual", {"k": range(8), "same_joints_flag": [[0], [1]], "i": [0]}),
-        ("residual_magnitude", {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **FUNCTIONS}),
+        (
+            "residual_magnitude",
+            {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **FUNCTIONS},
+        ),
         ("residual_sign", {"key_frame": [0, 1], "n": [0], "previous_sign": [[0], [1], [2]]}),
         ("offset_flag", {"i": range(2), "offset_flag": [[0], [1]]}),
     ],
@@ -204,7 +207,9 @@ def test_the_context_set_stays_below_the_number_of_sets(name: str, sizes: dict) 
 
 
 def test_expressions_call_functions_of_the_document_and_persistent_arrays_have_one_dimension() -> None:
-    called = {name for node in all_nodes() for expression in expressions(node) for name in expression.functions}
+    called = {
+        name for node in all_nodes() for expression in expressions(node) for name in expression.functions
+    }
     assert called == {"residual_class", "running_mean"} <= spec.document().blocks.keys()
     persistent = [name for name, structure in STANDARD.structures.items() if structure.persistent]
     assert persistent == ["motion_frames"] and not STANDARD.persistent_arrays("canonical_gaussians")
