@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from reference_decoder import Camera, Decoder
 from reference_decoder.decoder import peek_motion
 from reference_decoder.units import UnitReader, level_limits
 from reference_encoder.content import Avatar, ContentError, Motion
-from reference_encoder.motion_model import motion_model, step_codes
-from reference_encoder.motion_search import Residuals, search
+from reference_encoder.motion_model import motion_model
+from reference_encoder.motion_units import motion_stream
 from reference_encoder.quantise import (
     Settings,
     Steps,
@@ -54,10 +53,10 @@ def encode(
     motion = motion.on(avatar)
     check_motion(avatar, motion)
     steps = integer_steps(avatar, settings)
-    model = motion_model(avatar, motion)
-    codes = step_codes(model, settings)
-    sequence, header = headers(avatar, motion, steps, codes, settings)
+    sequence, header = headers(avatar, motion, steps, settings)
     limits = level_limits(spec.standard(), sequence["level"])
+    model = motion_model(avatar, motion)
+    header["step_code"], motions = motion_stream(model, motion, settings, limits | header, progress)
     known = limits | header
     stream = [
         unit("sequence", sequence, {}, checksum=settings.checksums),
@@ -68,15 +67,7 @@ def encode(
     for kind, values, done, total in gaussian_units(avatar, order, steps, settings):
         progress("Gaussians" if kind == "canonical" else "expressions", done, total)
         stream.append(unit(kind, values, known, checksum=settings.checksums))
-    contexts: dict[str, Any] = {}
-    next_frame = -1
-    keys = key_frames(motion, settings)
-    longest = max(1, min(settings.frames_per_unit, limits["max_unit_frames"]))
-    for values in motion_units(search(model, codes, keys, settings), keys, longest):
-        known["next_frame"] = next_frame
-        stream.append(unit("motion", values, known, contexts, checksum=settings.checksums))
-        next_frame = values["first_frame"] + values["frame_count"] + 1
-        progress("frames", next_frame, motion.count)
+    stream += motions
     stream.append(unit("end", {"end_frame_count": motion.count}, {}, checksum=settings.checksums))
     return b"".join(stream)
 
@@ -100,9 +91,9 @@ def check_motion(avatar: Avatar, motion: Motion) -> None:
 
 
 def headers(
-    avatar: Avatar, motion: Motion, steps: Steps, codes: np.ndarray, settings: Settings
+    avatar: Avatar, motion: Motion, steps: Steps, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """§5.4, §5.5 The elements of the sequence header and of the avatar header."""
+    """§5.4, §5.5 The elements of the sequence header, and of the avatar header but for `step_code`."""
     standard = spec.standard()
     families = {name: number for number, (name, _) in standard.enumerations["template_family"].items()}
     rig, gaussians = avatar.rig, avatar.gaussians
@@ -123,7 +114,6 @@ def headers(
         "sh_step": steps.sh,
         "expression_count": len(avatar.expression_names),
         "expression_offset_step": steps.expression_offset,
-        "step_code": codes,
     }
     sequence = {
         "signature": int.from_bytes(b"HGA1", "big"),
@@ -277,29 +267,6 @@ def offset_values(offsets: np.ndarray) -> dict[str, Any]:
     kept = offsets[moved]
     residual[moved] = np.diff(kept, axis=0, prepend=np.zeros_like(kept[:1])) if len(kept) else kept
     return {"offset_flag": moved.astype(np.int64), "offset_residual": residual}
-
-
-def motion_units(residuals: Residuals, keys: np.ndarray, longest: int) -> Iterator[dict[str, Any]]:
-    """§5.8 The elements of every motion unit; `keys` (F,) are the random access points."""
-    starts = [*np.flatnonzero(keys).tolist(), len(keys)]
-    for start, stop in pairwise(starts):
-        for first in range(start, stop, longest):
-            part = slice(first, min(first + longest, stop))
-            symbols = residuals.symbols[part]
-            yield {
-                "key_flag": int(first == start),
-                "frame_count": len(symbols) - 1,
-                "first_frame": first,
-                "step_shift": residuals.shifts[part],
-                "residual_magnitude": np.abs(symbols),
-                "residual_sign": symbols < 0,
-            }
-
-
-def key_frames(motion: Motion, settings: Settings) -> np.ndarray:
-    """§6.8 (F,) which frames are random access points."""
-    interval = max(1, round(settings.random_access * motion.fps)) if settings.random_access else motion.count
-    return np.arange(motion.count) % interval == 0
 
 
 def add_hashes(

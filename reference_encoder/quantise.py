@@ -32,10 +32,11 @@ class Settings:
     weight_bits: int = 12
     expression_step: float = 2.0**-13  # m
     expression_weight_step: float = 1 / 512
-    motion_tolerance: float = 0.0005  # m: the largest error of a joint
-    shell_tolerance: float = 0.001  # m: the largest error of the body around a joint
-    motion_quantum: float = 0.9  # what one quantiser step of a joint moves, in motion tolerances
-    motion_lambda: float = 0.3  # bits that an error of the size of the tolerance is worth
+    motion_tolerance: float = 0.0003  # m: the largest error of a joint
+    shell_tolerance: float = 0.0003  # m: the largest error of the body around a joint
+    motion_quantum: float = 0.6  # what one quantiser step of a joint moves, in motion tolerances
+    motion_lambda: float = 1.0  # bits that an error as large as the tolerance is worth
+    bitrate: float = 0.0  # kbit/s that the motion may take, its tolerances scaled to fit; 0 for any
     random_access: float = 1.0  # seconds between random access points
     frames_per_unit: int = 128  # 1 for the lowest delay
     chunk_size: int = 32768  # Gaussians that decode together

@@ -57,7 +57,7 @@ def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool
             raise ContentError(
                 f"--{name.replace('_', '-')} {value}: a finite number, not negative, is needed"
             )
-        if value == 0 and name != "random_access" and not isinstance(value, bool):
+        if value == 0 and name not in ("random_access", "bitrate") and not isinstance(value, bool):
             raise ContentError(f"--{name.replace('_', '-')} must not be 0")
     factor = QUALITIES[quality]
     preset = {

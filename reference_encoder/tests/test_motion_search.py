@@ -14,9 +14,10 @@ from reference_decoder import Decoder
 from reference_decoder.units import UnitReader
 from reference_encoder import motion_search
 from reference_encoder.content import Motion
-from reference_encoder.encode import encode, key_frames
+from reference_encoder.encode import encode
 from reference_encoder.motion_model import motion_model, step_codes
 from reference_encoder.motion_search import search
+from reference_encoder.motion_units import key_frames
 from reference_encoder.quantise import Settings
 from tools.bench_rd_motion import pose_errors, skeleton_avatar
 
@@ -138,3 +139,9 @@ def test_a_key_unit_is_decoded_as_if_it_came_first() -> None:
     assert np.array_equal(
         decoded(data)[15:], np.array([frame.pose for frame in Decoder(data).frames(start=15)])
     )
+
+
+@pytest.mark.parametrize("bitrate", [5.0, 12.0])
+def test_a_bit_rate_is_kept_and_used(bitrate: float) -> None:
+    data = encode(skeleton_avatar(), smooth(60), Settings(bitrate=bitrate, random_access=0, checksums=False))
+    assert 0.9 * bitrate < sum(motion_bytes(data)) * 8 * 30 / 60 / 1000 <= bitrate
