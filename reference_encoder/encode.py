@@ -13,13 +13,14 @@ from reference_decoder import Camera, Decoder
 from reference_decoder.decoder import peek_motion
 from reference_decoder.units import UnitReader, level_limits
 from reference_encoder.content import Avatar, ContentError, Motion
+from reference_encoder.motion_model import motion_model
+from reference_encoder.motion_units import motion_stream
 from reference_encoder.quantise import (
     Settings,
     Steps,
     check_avatar,
     integer_steps,
     integer_weights,
-    motion_symbols,
     rest_offsets,
     small_rotations,
     spatial_order,
@@ -54,6 +55,8 @@ def encode(
     steps = integer_steps(avatar, settings)
     sequence, header = headers(avatar, motion, steps, settings)
     limits = level_limits(spec.standard(), sequence["level"])
+    model = motion_model(avatar, motion)
+    header["step_code"], motions = motion_stream(model, motion, settings, limits | header, progress)
     known = limits | header
     stream = [
         unit("sequence", sequence, {}, checksum=settings.checksums),
@@ -64,13 +67,7 @@ def encode(
     for kind, values, done, total in gaussian_units(avatar, order, steps, settings):
         progress("Gaussians" if kind == "canonical" else "expressions", done, total)
         stream.append(unit(kind, values, known, checksum=settings.checksums))
-    contexts: dict[str, Any] = {}
-    next_frame = -1
-    for values in motion_units(motion_symbols(motion, steps), header, motion, settings):
-        known["next_frame"] = next_frame
-        stream.append(unit("motion", values, known, contexts, checksum=settings.checksums))
-        next_frame = values["first_frame"] + values["frame_count"] + 1
-        progress("frames", next_frame, motion.count)
+    stream += motions
     stream.append(unit("end", {"end_frame_count": motion.count}, {}, checksum=settings.checksums))
     return b"".join(stream)
 
@@ -96,7 +93,7 @@ def check_motion(avatar: Avatar, motion: Motion) -> None:
 def headers(
     avatar: Avatar, motion: Motion, steps: Steps, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """§5.4, §5.5 The elements of the sequence header and of the avatar header."""
+    """§5.4, §5.5 The elements of the sequence header, and of the avatar header but for `step_code`."""
     standard = spec.standard()
     families = {name: number for number, (name, _) in standard.enumerations["template_family"].items()}
     rig, gaussians = avatar.rig, avatar.gaussians
@@ -105,8 +102,6 @@ def headers(
         "joint_count": rig.count,
         "joint_parent": np.maximum(rig.parents, 0),
         "joint_offset": to_integers(rest_offsets(rig), 2.0**-20),
-        "joint_rotation_step": steps.joints,
-        "translation_step": steps.translation,
         "gaussian_count": gaussians.count,
         "chunk_size": min(settings.chunk_size, gaussians.count),
         "sh_degree": gaussians.sh_degree,
@@ -118,7 +113,6 @@ def headers(
         "opacity_step": steps.opacity,
         "sh_step": steps.sh,
         "expression_count": len(avatar.expression_names),
-        "expression_weight_step": steps.expression_weight,
         "expression_offset_step": steps.expression_offset,
     }
     sequence = {
@@ -273,58 +267,6 @@ def offset_values(offsets: np.ndarray) -> dict[str, Any]:
     kept = offsets[moved]
     residual[moved] = np.diff(kept, axis=0, prepend=np.zeros_like(kept[:1])) if len(kept) else kept
     return {"offset_flag": moved.astype(np.int64), "offset_residual": residual}
-
-
-def motion_units(
-    symbols: np.ndarray, header: Mapping[str, Any], motion: Motion, settings: Settings
-) -> Iterator[dict[str, Any]]:
-    """§5.8 The elements of every motion unit."""
-    frames = len(symbols)
-    interval = max(1, round(settings.random_access * motion.fps)) if settings.random_access else frames
-    limit = level_limits(spec.standard(), choose_level(header))["max_unit_frames"]
-    longest = max(1, min(settings.frames_per_unit, limit))
-    for start in range(0, frames, interval):
-        stop = min(start + interval, frames)
-        for first in range(start, stop, longest):
-            last = min(first + longest, stop)
-            yield motion_values(symbols, first, last, start, header)
-
-
-def motion_values(
-    symbols: np.ndarray, first: int, last: int, start: int, header: Mapping[str, Any]
-) -> dict[str, Any]:
-    """§7.5.2 The elements of the unit with frames first..last-1 whose random access point is frame `start`."""
-    residuals, predictors = [], []
-    for f in range(first, last):
-        zero = np.zeros_like(symbols[0])
-        previous = symbols[f - 1] if f > start else zero
-        before = symbols[f - 2] if f > start + 1 else previous
-        candidates = [wrapped(symbols[f] - previous), wrapped(symbols[f] - 2 * previous + before)]
-        costs = [np.log2(1.0 + np.abs(candidate)).sum() for candidate in candidates]
-        predictors.append(int(f > start and costs[1] < costs[0]))
-        residuals.append(candidates[predictors[-1]])
-    residual, joints = np.array(residuals), header["joint_count"]
-    rotation = residual[:, 3 : 3 + 3 * joints].reshape(-1, joints, 3)
-    weights = residual[:, 3 + 3 * joints :]
-    return {
-        "key_flag": int(first == start),
-        "frame_count": last - first - 1,
-        "first_frame": first,
-        "predictor": predictors,
-        "translation_residual": residual[:, :3],
-        "joint_residual_flag": rotation.any(axis=2),
-        "joint_residual": rotation,
-        "weight_residual_flag": weights != 0,
-        "expression_residual": weights,
-    }
-
-
-def wrapped(residual: np.ndarray) -> np.ndarray:
-    """§7.2.2 Residuals of rotations and weights in 16 bits, of translations in 24, as the decoder wraps them."""
-    bits = np.full(residual.shape, 16)
-    bits[:3] = 24
-    half = 1 << (bits - 1)
-    return ((residual + half) & (2 * half - 1)) - half
 
 
 def add_hashes(

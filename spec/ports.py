@@ -33,11 +33,14 @@ class ValuePort:
     with what earlier structures left. Every element is checked against its range.
     """
 
-    def __init__(self, standard: Standard, values: Values, observer: Observer | None = None):
+    def __init__(
+        self, standard: Standard, values: Values, functions: Functions, observer: Observer | None = None
+    ):
         self.standard = standard
         self.values = values
+        self.functions = functions
         self.observer = observer
-        self.scope = _Scope(standard.constant_values, values)
+        self.scope = _Scope(standard.constant_values, values, functions)
 
     def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         """Reads or writes one element and returns its value."""
@@ -133,6 +136,23 @@ class ValuePort:
             target = target[position]
         target[index[-1]] = value
 
+    def start_contexts(
+        self, structure: Structure, kept: dict[str, Any], zeros: Callable[[int], Any] = lambda n: [0] * n
+    ) -> Any:
+        """§5.2.6 The contexts with which a coded payload starts; puts the arrays that persist into `values`.
+
+        They are fresh unless the structure is persistent, the unit is not a key unit and `kept` has them.
+        """
+        if structure.name not in kept or self.values.get("key_flag", 1) == 1:
+            count = self.standard.context_count(structure.name)
+            kept[structure.name] = zeros(2 * count)
+            self.functions["reset_contexts"](kept[structure.name], count)
+            for name, (size,) in self.standard.persistent_arrays(structure.name).items():
+                kept[name] = zeros(size.evaluate(self.scope))
+        for name in self.standard.persistent_arrays(structure.name):
+            self.values[name] = kept[name]
+        return kept[structure.name] if structure.persistent else kept.pop(structure.name)
+
     def _zeros(self, dims: tuple[Any, ...]) -> list[Any]:
         counts = [dim.evaluate(self.scope) for dim in dims]
 
@@ -158,23 +178,24 @@ def range_error(
 
 
 class _Scope(dict[str, Any]):
-    """Values first, then constants, without copying either."""
+    """Values first, then constants, then functions, without copying values or functions."""
 
-    def __init__(self, constants: Mapping[str, Any], values: Values):
+    def __init__(self, constants: Mapping[str, Any], values: Values, functions: Functions):
         super().__init__(constants)
         self._values = values
+        self._functions = functions
 
     def __getitem__(self, name: str) -> Any:
         if name in self._values:
             return self._values[name]
-        return super().__getitem__(name)
+        return super().__getitem__(name) if name in self else self._functions[name]
 
 
 class ReadPort(ValuePort):
     """§8 Reads elements from the payload of one unit.
 
-    `contexts` keeps the contexts of persistent payloads by structure name; a payload whose contexts
-    are not there, or for which `values["key_flag"]` says so, starts with fresh ones.
+    `contexts` keeps the contexts of persistent payloads by structure name and their arrays by array name; a
+    payload whose contexts are not there, or for which `values["key_flag"]` says so, starts with fresh ones.
     """
 
     def __init__(
@@ -186,9 +207,8 @@ class ReadPort(ValuePort):
         contexts: dict[str, list[int]] | None = None,
         observer: Observer | None = None,
     ):
-        super().__init__(standard, values, observer)
+        super().__init__(standard, values, functions, observer)
         self.reader = reader
-        self.functions = functions
         self.contexts = {} if contexts is None else contexts
         self._engine = [0, 0, 0, 0]
         self._active: list[int] | None = None
@@ -230,7 +250,7 @@ class ReadPort(ValuePort):
         return value
 
     def start_payload(self, structure: Structure) -> None:
-        self._active = payload_contexts(self.standard, structure, self.values, self.contexts, self.functions)
+        self._active = self.start_contexts(structure, self.contexts)
         start = self.reader.position // 8
         self.functions["start_engine"](self.reader.data, self._engine, start, self.reader.end // 8)
 
@@ -244,25 +264,6 @@ class ReadPort(ValuePort):
             left, bit = int(engine[1] - engine[0]), int(engine[0]) * 8
             self.fail("coded_payload_length", f"{left} bytes left over in a coded payload", bit)
         self.reader.position = self.reader.end
-
-
-def payload_contexts(
-    standard: Standard,
-    structure: Structure,
-    values: Values,
-    kept: dict[str, Any],
-    functions: Functions,
-    zeros: Callable[[int], Any] = lambda count: [0] * count,
-) -> Any:
-    """§8.3.1 The contexts with which a coded payload starts: fresh ones, or those the motion unit before left."""
-    if structure.name not in kept or values.get("key_flag", 1) == 1:
-        count = standard.context_count(structure.name)
-        kept[structure.name] = zeros(2 * count)
-        functions["reset_contexts"](kept[structure.name], count)
-    contexts = kept[structure.name]
-    if structure.name != "motion_frames":
-        del kept[structure.name]
-    return contexts
 
 
 Source = Callable[[Element, tuple[int, ...], int, int], Any]
@@ -285,9 +286,8 @@ class WritePort(ValuePort):
         contexts: dict[str, list[int]] | None = None,
         observer: Observer | None = None,
     ):
-        super().__init__(standard, values, observer)
+        super().__init__(standard, values, functions, observer)
         self.writer = writer
-        self.functions = functions
         self.source = source
         self.contexts = {} if contexts is None else contexts
         self._engine = [0, 0, 0]
@@ -321,7 +321,7 @@ class WritePort(ValuePort):
         self.functions[binarisation.encode](self._output, self._engine, self._active, context, size, value)
 
     def start_payload(self, structure: Structure) -> None:
-        self._active = payload_contexts(self.standard, structure, self.values, self.contexts, self.functions)
+        self._active = self.start_contexts(structure, self.contexts)
         self._output = bytearray(64)
         self.functions["start_encoder"](self._engine)
 

@@ -27,7 +27,7 @@ from tools.parameters import Span
 QUALITIES = {"high": 0.5, "normal": 1.0, "small": 2.0, "tiny": 4.0}
 """By how much each preset multiplies every quantiser step."""
 
-_STEPS = re.compile(r"_step$|^motion_tolerance$")
+_STEPS = re.compile(r"_(step|tolerance)$")
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
 
 
@@ -57,7 +57,7 @@ def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool
             raise ContentError(
                 f"--{name.replace('_', '-')} {value}: a finite number, not negative, is needed"
             )
-        if value == 0 and name != "random_access" and not isinstance(value, bool):
+        if value == 0 and name not in ("random_access", "bitrate") and not isinstance(value, bool):
             raise ContentError(f"--{name.replace('_', '-')} must not be 0")
     factor = QUALITIES[quality]
     preset = {

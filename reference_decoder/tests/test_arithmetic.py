@@ -241,40 +241,115 @@ def test_expression_by_hand() -> None:
 # 7.5
 
 
+def test_symbols_by_hand() -> None:
+    magnitudes, signs = np.array([[9, 9, 9], [4, 0, 6]]), np.array([[1, 1, 1], [1, 0, 0]])
+    assert in_place("decode_symbols", [1, magnitudes, signs, 3, np.zeros(3, np.int64)], [4]) == [[-4, 0, 6]]
+
+
 @pytest.mark.parametrize(
-    ("previous", "before", "slope", "residual", "bits", "expected"),
-    [
-        (10, 4, 0, 1, 16, 11), (10, 4, 1, 1, 16, 17), (32767, 0, 0, 1, 16, -32768),
-        (32767, -32768, 1, 65535, 16, 32765),
-        (-32768, 32767, 1, -65535, 16, -32766), (8388607, -8388608, 1, 16777215, 24, 8388605),
-    ],
-)  # fmt: skip
-def test_symbol_by_hand(
-    previous: int, before: int, slope: int, residual: int, bits: int, expected: int
-) -> None:
-    """The last three: 32767 + 65535 + 65535 less 2 * 65536, the same negated, and likewise with 24 bits."""
-    assert both("decode_symbol", previous, before, slope, residual, bits) == expected
+    ("code", "step"), [(0, 8), (7, 15), (8, 16), (15, 30), (100, 12 << 12), (199, 15 << 24)]
+)
+def test_steps_by_hand(code: int, step: int) -> None:
+    assert both("component_step", code) == step
 
 
-def test_symbols_layout_and_earlier_poses() -> None:
-    """One joint, one expression: translation, rotation, weight; a first frame makes both earlier poses its own."""
-    previous, before = np.zeros(7, np.int64), np.zeros(7, np.int64)
-    residuals = [np.array([[1, 2, 3]]), np.array([[[4, 5, 6]]]), np.array([[7]])]
-    arguments = [0, 0, np.array([0]), *residuals, 1, 1, previous, before, np.zeros(7, np.int64)]
-    assert in_place("decode_symbols", arguments, [8, 9, 10]) == [[1, 2, 3, 4, 5, 6, 7]] * 3
-    arguments[1], arguments[2] = 1, np.array([1])
-    arguments[8], arguments[9] = np.full(7, 10), np.full(7, 8)
-    now = [13, 14, 15, 16, 17, 18, 19]  # 10 + (10 - 8) + residual
-    assert in_place("decode_symbols", arguments, [8, 9, 10]) == [now, [10] * 7, now]
+def test_limits_by_hand() -> None:
+    """Two joints: translation, six components of rotation, then weights."""
+    limits = [both("component_limit", n, 2) for n in range(11)]
+    assert limits == [C["WORLD_LIMIT"]] * 3 + [ANGLE] * 6 + [C["EXPRESSION_WEIGHT_LIMIT"]] * 2
+
+
+def predicted(step: int, bound: int, earlier: list[int], moments: list[int]) -> int:
+    result = F["predict_component"](step, bound, earlier, moments)
+    assert compiled("predict_component")(step, bound, np.array(earlier), np.array(moments)) == result
+    return result
+
+
+def test_prediction_by_hand() -> None:
+    """Without experience 0.6 (154/256) and -0.1 (-26/256): 100 + (154 * 10 - 26 * 4) / 256 = 105.6."""
+    assert predicted(8, 1000, [100, 10, 4], [0] * 5) == 106
+    assert predicted(8, 105, [100, 10, 4], [0] * 5) == 105
+    assert predicted(8, 105, [-100, -10, -14], [0] * 5) == -105
+    # S11 + R = 4096, T1 + 1232 = 4048: the first weight is 256 * 4048 / 4096 = 253
+    assert predicted(8, 1000, [0, 256, 0], [2048, 0, 0, 2816, 0]) == 253
+    assert predicted(8, 1000, [0, 1, 0], [0, 0, 0, 70000000, 0]) == 4  # weights of at most 4
+    assert predicted(8, 1000, [0, 0, 1], [0, 0, 0, 0, -70000000]) == -4
+
+
+def test_what_follows_a_component_by_hand() -> None:
+    """Changes in 1/16 of the step of 16: 3, -5 (-80 + 8 divided by 16), 10; each moment loses 1/64 first."""
+    arguments = [1, 16, 50, np.array([40, 3, -5]), np.array([64, 65, -1, 0, 128])]
+    earlier, moments = in_place("follow_component", arguments, [3, 4])
+    assert earlier == [50, 10, 3]
+    x, y, z = 3, (16 * -5 + 8) // 16, 10
+    assert y == -5 and moments == [63 + x * x, 64 + x * y, y * y, x * z, 126 + y * z]
+    arguments[0] = 0
+    assert in_place("follow_component", arguments, [3, 4]) == [[50, 0, 0], [0] * 5]
+    assert both("steps_of_change", 2 * ANGLE, 8) == 1023 == -both("steps_of_change", -2 * ANGLE, 8)
 
 
 def test_pose_by_hand_and_its_limits() -> None:
-    symbols = np.array([5, 8388607, -8388608, 3, 32767, -32768, 2, 32767, -32768])
-    arguments = [symbols, 1 << 20, np.array([1 << 27]), 100, 1, 3, np.zeros(9, np.int64)]
-    arguments[1] = 16  # 5 * 16 and 8388607 * 16 beyond 64 m
-    (pose,) = in_place("decode_pose", arguments, [6])
+    """One joint, one expression; step 16 halved once; then the largest residuals."""
+    state = [np.zeros((7, 3), np.int64), np.zeros((7, 5), np.int64), np.zeros(7, np.int64)]
+    symbols = np.array([1, 2, 3, 4, 5, 6, 7])
+    arguments = [0, 0, symbols, np.array([1]), np.full(7, 8), 1, 7, *state]
+    earlier, _, pose = in_place("decode_pose", arguments, [7, 8, 9])
+    assert pose == [8, 16, 24, 32, 40, 48, 56] and earlier == [[value, 0, 0] for value in pose]
+    arguments[1], arguments[7] = 1, np.array(earlier)
+    assert in_place("decode_pose", arguments, [9])[0] == [2 * value for value in pose]
+    largest = (1 << 24) - 1
+    arguments[2] = np.array([largest, -largest] * 3 + [largest])
+    arguments[3], arguments[4] = np.array([0]), np.full(7, 199)
     world, weight = C["WORLD_LIMIT"], C["EXPRESSION_WEIGHT_LIMIT"]
-    assert pose == [80, world, -world, 3 << 27, ANGLE, -ANGLE, 200, weight, -weight]
+    assert in_place("decode_pose", arguments, [9])[0] == [world, -world, world, -ANGLE, ANGLE, -ANGLE, weight]
+
+
+@pytest.mark.parametrize("step", [8, 4096, 15 << 24])
+@pytest.mark.parametrize("pattern", ["ramp", "two", "three", "random", "random walk"])
+def test_no_poses_leave_the_declared_ranges(step: int, pattern: str) -> None:
+    """From end to end of the range, until the moments have settled: executed with every range checked."""
+    rng, earlier, moments = np.random.default_rng(7), [0, 0, 0], [0] * 5
+    value = 0
+    for n in range(600):
+        value = {
+            "ramp": min(-ANGLE + n * 64 * step, ANGLE),
+            "two": ANGLE if n % 2 else -ANGLE,
+            "three": (ANGLE, -ANGLE, 0)[n % 3],
+            "random": int(rng.integers(-ANGLE, ANGLE + 1)),
+            "random walk": max(-ANGLE, min(ANGLE, value + int(rng.integers(-64, 65)) * step)),
+        }[pattern]
+        assert abs(predicted(step, ANGLE, earlier, moments)) <= ANGLE
+        arrays = np.array(earlier), np.array(moments)
+        F["follow_component"](1, step, value, earlier, moments)
+        compiled("follow_component")(1, step, value, *arrays)
+        assert [a.tolist() for a in arrays] == [earlier, moments]
+    assert pattern != "two" or step != 8 or moments[0] > 66_000_000
+
+
+def test_the_determinant_is_positive_where_the_moments_are_largest() -> None:
+    most = 64 * 1023**2 + 63
+    for sign in (1, -1):
+        assert abs(predicted(8, ANGLE, [0, 5, 5], [most, sign * most, most, sign * most, -most])) <= 40
+
+
+# 8.3.3
+
+
+@pytest.mark.parametrize(
+    ("mean", "magnitude", "shift", "expected"),
+    [
+        (256, 0, 0, 205), (256, 3, 1, 281), (0, (1 << 24) - 1, 0, 13005), (1, 0, 0, 0), (0, 0, 3, 0),
+        (65280, 255, 0, 65280),
+    ],
+)  # fmt: skip
+def test_running_mean_by_hand(mean: int, magnitude: int, shift: int, expected: int) -> None:
+    """256 less 51/256 of it; 384 seen: 25 more; magnitudes count as 255 at most; small means die out."""
+    assert both("running_mean", mean, magnitude, shift) == expected
+
+
+def test_residual_class_by_hand() -> None:
+    classes = [both("residual_class", mean) for mean in (0, 1, 12, 13, 5119, 5120, 65280)]
+    assert classes == [0, 1, 1, 2, 12, 13, 13]
 
 
 # 7.6, 7.7

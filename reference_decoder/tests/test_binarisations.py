@@ -115,6 +115,7 @@ def test_the_library_checksum_is_that_of_the_document(data: bytes) -> None:
 HEADER = {
     "joint_count": 3, "gaussian_count": 9, "chunk_size": 9, "chunk_count": 9, "sh_degree": 1, "influence_limit": 3,
     "skin_weight_bits": 4, "expression_count": 2, "frame_count": 2, "key_flag": 1,
+    "component_count": 14,
 }  # fmt: skip
 PAYLOADS = ("canonical_gaussians", "expression_offsets", "motion_frames")
 
@@ -145,9 +146,48 @@ def test_compiled_payloads_are_the_interpreted_ones(structure: str, seed: int) -
     expected = {e.name: values[e.name] for e in STANDARD.elements(structure)}
     for port in (ReadPort, FastReadPort, AccountingPort):
         assert read(structure, data, port) == expected
+    assert (
+        write_payload(STANDARD.structures[structure], values | fresh(structure), contexts_of(structure))
+        == data
+    )
+
+
+def fresh(structure: str) -> dict[str, Any]:
+    """The arrays that a persistent payload of a key unit starts with."""
+    return {name: np.zeros(14, np.int64) for name in STANDARD.persistent_arrays(structure)}
+
+
+def contexts_of(structure: str) -> np.ndarray:
+    """The contexts that a payload of a key unit starts with."""
     contexts = np.zeros(2 * STANDARD.context_count(structure), np.int64)
     jit.function("reset_contexts")(contexts, len(contexts) // 2)
-    assert write_payload(STANDARD.structures[structure], values, contexts) == data
+    return contexts
+
+
+def test_contexts_and_derived_arrays_go_on_until_a_key_unit() -> None:
+    """Three payloads in a row, the last of a key unit: both ways keep the same, and the key unit starts afresh."""
+    functions = {name: jit.function(name) for name in spec.document().blocks}
+    kept: list[dict[str, Any]] = [{}, {}, {}]
+    for number, key in enumerate((1, 0, 1)):
+        values, writer = {**HEADER, "key_flag": key}, BitWriter()
+        source = chosen(random.Random(number), {})
+        walk(STANDARD, "motion_frames", WritePort(STANDARD, values, writer, F, source, kept[0]))
+        for port, with_functions, into in ((ReadPort, F, kept[1]), (FastReadPort, functions, kept[2])):
+            found = {**HEADER, "key_flag": key}
+            walk(
+                STANDARD,
+                "motion_frames",
+                port(STANDARD, found, BitReader(writer.bytes()), with_functions, into),
+            )
+            assert np.array_equal(found["residual_magnitude"], values["residual_magnitude"])
+        assert kept[0].keys() == {"motion_frames", "residual_mean", "previous_sign"}
+        for name, entries in kept[0].items():
+            assert kept[1][name] == entries and kept[2][name].tolist() == entries
+        if number == 2:
+            alone: dict[str, Any] = {}
+            again = WritePort(STANDARD, dict(HEADER), BitWriter(), F, chosen(random.Random(2), {}), alone)
+            walk(STANDARD, "motion_frames", again)
+            assert alone == kept[0]
 
 
 @pytest.mark.parametrize("structure", PAYLOADS)
@@ -167,10 +207,12 @@ def test_damaged_payloads_give_the_same_error_at_the_same_bit(structure: str) ->
 @pytest.mark.parametrize("structure", PAYLOADS)
 def test_a_value_out_of_range_is_not_written(structure: str) -> None:
     values = written(structure, 1)[1]
-    element = next(e for e in STANDARD.elements(structure) if e.descriptor.binarisation == "signed")
+    element = next(
+        e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("signed", "magnitude")
+    )
     values[element.name] = np.full(np.shape(values[element.name]), 1 << 25)
-    values |= {"offset_flag": [1] * 9}
-    contexts = np.zeros(2 * STANDARD.context_count(structure), np.int64)
+    values |= {"offset_flag": [1] * 9} | fresh(structure)
+    contexts = contexts_of(structure)
     with pytest.raises(StreamError, match=f"{element.name}.* is {1 << 25}, allowed"):
         write_payload(STANDARD.structures[structure], values, contexts)
 

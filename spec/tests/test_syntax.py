@@ -22,6 +22,7 @@ UNITS = [
     "motion_unit",
     "metadata_unit",
 ]
+FUNCTIONS = {"residual_class": [spec.document().functions["residual_class"]]}
 PLACE = {"bytes_left", "payload_left", "next_frame"}  # 4.5
 
 
@@ -175,9 +176,10 @@ def test_context_bases_by_hand() -> None:
     assert STANDARD.context_bases["offset_flag"] == 0
     assert STANDARD.context_bases["offset_residual"] == 3
     assert STANDARD.context_count("expression_offsets") == 3 + 3 * 48
-    # translation 3 * 48 after 1 predictor flag; then 256 flags; then 768 * 48
-    assert STANDARD.context_bases["joint_residual"] == 1 + 144 + 256
-    assert STANDARD.context_bases["expression_residual"] == 1 + 144 + 256 + 768 * 48 + 256
+    # a tree of 2 bins for the shift, 15 sets of 47 for magnitudes, 4 for signs
+    assert STANDARD.context_bases["residual_magnitude"] == 3
+    assert STANDARD.context_bases["residual_sign"] == 3 + 15 * 47
+    assert STANDARD.context_count("motion_frames") == 3 + 15 * 47 + 4
 
 
 @pytest.mark.parametrize(
@@ -187,8 +189,11 @@ def test_context_bases_by_hand() -> None:
         ("sh_residual", {"c": range(3), "k": range(16)}),
         ("skin_joint", {"k": range(8)}),
         ("weight_residual", {"k": range(8), "same_joints_flag": [[0], [1]], "i": [0]}),
-        ("joint_residual", {"c": range(3), "j": range(255)}),
-        ("weight_residual_flag", {"e": range(255)}),
+        (
+            "residual_magnitude",
+            {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **FUNCTIONS},
+        ),
+        ("residual_sign", {"key_frame": [0, 1], "n": [0], "previous_sign": [[0], [1], [2]]}),
         ("offset_flag", {"i": range(2), "offset_flag": [[0], [1]]}),
     ],
 )
@@ -199,6 +204,18 @@ def test_the_context_set_stays_below_the_number_of_sets(name: str, sizes: dict) 
     count = element.context_sets.evaluate(STANDARD.constant_values)
     values = [dict(zip(sizes, choice, strict=True)) for choice in itertools.product(*sizes.values())]
     assert {element.context_set.evaluate(v) for v in values} <= set(range(count))
+
+
+def test_expressions_call_functions_of_the_document_and_persistent_arrays_have_one_dimension() -> None:
+    called = {
+        name for node in all_nodes() for expression in expressions(node) for name in expression.functions
+    }
+    assert called == {"residual_class", "running_mean"} <= spec.document().blocks.keys()
+    persistent = [name for name, structure in STANDARD.structures.items() if structure.persistent]
+    assert persistent == ["motion_frames"] and not STANDARD.persistent_arrays("canonical_gaussians")
+    arrays = STANDARD.persistent_arrays("motion_frames")
+    assert arrays.keys() == {"residual_mean", "previous_sign"}
+    assert all(len(dims) == 1 for dims in arrays.values())
 
 
 def test_levels_set_every_limit_and_grow() -> None:
