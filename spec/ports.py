@@ -331,10 +331,18 @@ class WritePort(ValuePort):
         self._active = None
 
 
+class MissingValue(LookupError):
+    """§C.1 The encoder has no value for an element that the syntax asks it to write."""
+
+
 def given(values: Mapping[str, Any]) -> Source:
     """§C.1 A source that looks elements up in `values` (integers, byte strings, nested sequences)."""
 
     def source(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        if element.name not in values:
+            raise MissingValue(
+                f"no value is given for {element.name} (clause {element.clause}: {element.semantics})"
+            )
         value = values[element.name]
         for position in index:
             value = value[position]
