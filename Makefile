@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := spec reference_decoder reference_encoder conformance tools
 
-.PHONY: help demo proof test check lint types spec fuzz bench clean
+.PHONY: help demo proof test test-smplx check lint types spec fuzz bench clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ demo: $(VENV)/.installed ## encode, decode, draw and verify both shipped avatars
 
 test: $(VENV)/.installed ## all tests
 	$(BIN)/python -m pytest
+
+test-smplx: $(VENV)/.installed ## the tests against the smplx package too; installs it (non-commercial terms) and torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,smplx]'
+	$(BIN)/python -m pytest reference_encoder/tests/test_body_models.py
 
 lint: $(VENV)/.installed ## ruff: style and formatting
 	$(BIN)/ruff check $(PACKAGES)

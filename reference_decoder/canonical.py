@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,8 +78,9 @@ class Canonical:
         self.offsets[index] = engine.keep_offsets(offset)
         self.expressions.add(index)
 
-    def serialise(self, engine: Engine) -> bytes:
-        """§7.8 The bytes of the stage `canonical`."""
+    def serialise(self, engine: Engine) -> Iterator[bytes]:
+        """§7.8 The bytes of the stage `canonical`, array by array: all at once they may be a gigabyte."""
         arrays = (self.position, self.factor, self.opacity, self.sh, self.joint, self.weight)
         offsets = (engine.dense_offsets(offset, len(self.position)) for offset in self.offsets)
-        return b"".join(int32_bytes(array) for array in (*arrays, *offsets))
+        yield from (int32_bytes(array) for array in arrays)
+        yield from (int32_bytes(offset) for offset in offsets)

@@ -38,7 +38,7 @@ class Decoder:
         self.canonical: Canonical | None = None
         self.motion: MotionState | None = None
         self.cameras: dict[int, Camera] = {}
-        self.hashes: dict[int, dict[str, tuple[int, bytes]]] = {}
+        self.hashes: dict[int, dict[str, tuple[Camera | None, bytes]]] = {}
         self.joint_names: dict[int, str] = {}
         self.expression_names: dict[int, str] = {}
         self.description = ""
@@ -48,7 +48,10 @@ class Decoder:
         self._broken = False  # whether motion waits for a random access point
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """§6.8 Yields the frames from index `start` on, entering at the random access point before it."""
+        """§6.8 Yields the frames from index `start` on, entering at the random access point before it.
+
+        To be called once: the state of the decoder goes along with the stream.
+        """
         units = UnitReader(self.data)
         entry = self._entry_unit(start) if start > 0 else 0
         for unit in units:
@@ -84,7 +87,7 @@ class Decoder:
         if unit.type in ("sequence", "avatar"):
             self._header(unit, units)
         elif not self._has_headers(unit):
-            return
+            self._broken |= unit.type == "motion"
         elif unit.type == "motion":
             yield from self._motion(unit)
         else:
@@ -112,11 +115,7 @@ class Decoder:
                 )
             return
         if unit.type == "avatar" and not self.sequence:
-            if self.errors:
-                return
-            raise self._violation(
-                "avatar_after_sequence", "an avatar header before any sequence header", unit.start * 8
-            )
+            return  # a consequence of `sequence_first` or of an error in the sequence header
         values: dict[str, Any] = dict(units.limits)
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._header_bytes[unit.type] = payload
@@ -196,7 +195,7 @@ class Decoder:
         stages = self.hashes.setdefault(values["hash_frame"], {})
         for number, (name, _) in self.standard.enumerations["stage"].items():
             if values["hash_stages"] >> number & 1:
-                stages[name] = (values["hash_camera"], values["hash_digest"][number])
+                stages[name] = (self.cameras.get(values["hash_camera"]), values["hash_digest"][number])
 
     def _camera(self, v: dict[str, Any]) -> Camera:
         rotation = self.engine.functions["matrix_from_vector"](*(int(x) for x in v["camera_rotation"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -60,22 +60,26 @@ class Frame:
 
     def stage_bytes(self, stage: str, camera: Camera | None = None) -> bytes:
         """§7.8 The canonical serialisation of a stage; `projected` and `pixels` need a camera."""
+        return b"".join(self._stage_parts(stage, camera))
+
+    def digest(self, stage: str, camera: Camera | None = None) -> bytes:
+        """§7.8 The 16-byte digest of a stage."""
+        digest = hashlib.sha256()
+        for part in self._stage_parts(stage, camera):
+            digest.update(part)
+        return digest.digest()[:DIGEST_BYTES]
+
+    def _stage_parts(self, stage: str, camera: Camera | None) -> Iterator[bytes]:
         if stage in ("projected", "pixels"):
             if camera is None:
                 raise ValueError(f"the stage {stage} needs a camera")
             projected = self.projected(camera)
-            return (
-                self.engine.render(projected, camera).tobytes()
-                if stage == "pixels"
-                else int32_bytes(projected)
-            )
-        if stage == "canonical":
-            return self.canonical.serialise(self.engine)
-        if stage == "gaussians":
+            picture = stage == "pixels"
+            yield self.engine.render(projected, camera).tobytes() if picture else int32_bytes(projected)
+        elif stage == "canonical":
+            yield from self.canonical.serialise(self.engine)
+        elif stage == "gaussians":
             parts = [np.asarray(part).reshape(len(part), -1) for part in self.gaussians]
-            return int32_bytes(np.concatenate(parts, axis=1))
-        return int32_bytes({"symbols": self.symbols, "pose": self.pose, "joints": self.joints}[stage])
-
-    def digest(self, stage: str, camera: Camera | None = None) -> bytes:
-        """§7.8 The 16-byte digest of a stage."""
-        return hashlib.sha256(self.stage_bytes(stage, camera)).digest()[:DIGEST_BYTES]
+            yield int32_bytes(np.concatenate(parts, axis=1))
+        else:
+            yield int32_bytes({"symbols": self.symbols, "pose": self.pose, "joints": self.joints}[stage])

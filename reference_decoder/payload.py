@@ -102,7 +102,7 @@ class FastReadPort(ReadPort):
         fault, spent = payload.call(data, engine, contexts, self.values, arrays)
         if fault[0] != FAULT_NONE:
             self._raise(payload.code, fault)
-        self.finish_engine([int(entry) for entry in engine])
+        self.finish_engine(engine)
         self.values.update(arrays)
         self.spent |= {element.name: int(n) for element, n in zip(payload.code.elements, spent, strict=True)}
 

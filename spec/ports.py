@@ -258,11 +258,11 @@ class ReadPort(ValuePort):
         self.finish_engine(self._engine)
         self._active = None
 
-    def finish_engine(self, engine: list[int]) -> None:
+    def finish_engine(self, engine: Any) -> None:
         """§8.2.5 Checks that the engine has taken its whole payload."""
         if not self.functions["payload_end_is_valid"](engine):
-            left = engine[1] - engine[0]
-            self.fail("coded_payload_length", f"{left} bytes left over in a coded payload", engine[0] * 8)
+            left, bit = int(engine[1] - engine[0]), int(engine[0]) * 8
+            self.fail("coded_payload_length", f"{left} bytes left over in a coded payload", bit)
         self.reader.position = self.reader.end
 
 

@@ -60,7 +60,9 @@ def run(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     confirmed, sheets = True, []
     for subject in subjects():
-        terminal.say(f"\n{subject.name}: {subject.avatar.gaussians.count:,} Gaussians, {subject.motion.count} frames")
+        terminal.say(
+            f"\n{subject.name}: {subject.avatar.gaussians.count:,} Gaussians, {subject.motion.count} frames"
+        )
         start = time.perf_counter()
         with terminal.progress() as progress:
             plain = encode(subject.avatar, subject.motion, cameras=[subject.camera], progress=progress)
@@ -74,7 +76,9 @@ def run(folder: Path) -> bool:
         sheets += images
         confirmed &= _print_verification(path)
     pictures.save_png(folder / "contact_sheet.png", pictures.sheet(sheets, 2, MEASURED_FRAMES))
-    terminal.say(f"\nLook at {folder / 'contact_sheet.png'}, {folder / 'body.mp4'} and {folder / 'head.mp4'}.")
+    terminal.say(
+        f"\nLook at {folder / 'contact_sheet.png'}, {folder / 'body.mp4'} and {folder / 'head.mp4'}."
+    )
     return confirmed
 
 
@@ -111,7 +115,13 @@ def _decode_and_draw(subject: Subject, data: bytes, folder: Path) -> list[np.nda
         rows.append((frame.index, *(f"{figure:.1f}" for figure in figures)))
     terminal.table(
         f"{subject.name}: PSNR in dB at {SIZE}x{SIZE} of the integer picture of the decoded avatar",
-        ("frame>", "against float64 of the source>", "on the avatar>", "float64 of the decoded>", "on the avatar>"),
+        (
+            "frame>",
+            "against float64 of the source>",
+            "on the avatar>",
+            "float64 of the decoded>",
+            "on the avatar>",
+        ),
         rows,
     )
     print(
@@ -128,8 +138,7 @@ def _print_verification(path: Path) -> bool:
     expected, cameras = carried(decoder)
     compared, differences = 0, []
     for frame in frames:
-        view = decoder.cameras[cameras[frame.index]] if frame.index in cameras else None
-        count, difference = compare(frame, expected, view)
+        count, difference = compare(frame, expected, cameras.get(frame.index))
         compared += count
         differences += [difference] if difference else []
     for difference in differences[:1]:

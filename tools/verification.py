@@ -106,13 +106,15 @@ def possible(stages: Iterable[str], camera: Camera | None) -> list[str]:
     return [stage for stage in stages if camera is not None or stage not in ("projected", "pixels")]
 
 
-def carried(decoder: Decoder) -> tuple[Digests, dict[int, int]]:
-    """The digests in a decoded stream's metadata, and the camera that those of each frame were taken with."""
+def carried(decoder: Decoder) -> tuple[Digests, dict[int, Camera]]:
+    """§6.9.2 The digests in a decoded stream's metadata, and the camera that those of each frame were taken with."""
     digests = {
         frame: {stage: digest for stage, (_, digest) in stages.items()}
         for frame, stages in decoder.hashes.items()
     }
-    cameras = {frame: camera for frame, stages in decoder.hashes.items() for camera, _ in stages.values()}
+    cameras = {
+        frame: camera for frame, stages in decoder.hashes.items() for camera, _ in stages.values() if camera
+    }
     return Digests(digests), cameras
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +13,9 @@ from conformance.generate import generate
 from reference_decoder import Decoder, decode
 from reference_decoder.decoder import peek_motion
 from reference_decoder.units import Unit, UnitReader
+from reference_encoder.encode import add_hashes, camera_values
 from reference_encoder.units import frame_unit, unit_from_source
+from reference_encoder.units import unit as write_unit
 from spec.errors import ConstraintViolation, Malformed
 from spec.ports import chosen
 
@@ -287,3 +290,35 @@ def test_names_cameras_and_description_are_kept() -> None:
     list(decoder.frames())
     assert decoder.joint_names == {2: "knee é"} and decoder.expression_names == {1: "\ufffdjaw"}
     assert decoder.description == "a test" and decoder.cameras[200].width == 7
+
+
+def test_motion_that_lacked_the_avatar_header_is_lost_up_to_the_next_key_unit() -> None:
+    data = next(
+        d for d in map(plain, range(60)) if [key for _, key, _, _ in motion(d)][:3] == [True, False, True]
+    )
+    pieces = cut(data)
+    header, first = pieces[1][1], motion(data)[0][0].index
+    late = broken(data, 1)
+    at = cut(late)[first][0].end
+    decoder = Decoder(late[:at] + header + late[at:])
+    frames = [frame.index for frame in decoder.frames()]
+    assert [error.constraint for error in decoder.errors] == ["unit_checksum_matches"]
+    assert frames[0] == motion(data)[2][2]
+
+
+def test_hashes_mean_the_camera_that_stands_before_them() -> None:
+    data = plain(3)
+    camera = next(piece for unit, piece in cut(data) if unit.type == "metadata")
+    hashed = add_hashes(data, ["pixels"])
+    decoder = Decoder(data)
+    frames = list(decoder.frames())
+    other = replace(decoder.cameras[0], width=decoder.cameras[0].width + 8)
+    late = Decoder(hashed + write_unit("metadata", camera_values(0, other), {}))
+    assert [frame.index for frame in late.frames()] == [frame.index for frame in frames]
+    assert late.cameras[0].width == other.width
+    for frame in frames:
+        kept, digest = late.hashes[frame.index]["pixels"]
+        assert kept is not None and digest == frame.digest("pixels", kept)
+    early = Decoder(hashed.replace(camera, b"", 1) + camera)
+    list(early.frames())
+    assert {kept for stages in early.hashes.values() for kept, _ in stages.values()} == {None}

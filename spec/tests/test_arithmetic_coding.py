@@ -134,6 +134,10 @@ def test_the_longest_magnitude() -> None:
     for value in (1 << 23, (1 << 24) - 1):
         data = encode(("magnitude", 0, 0, value))
         assert decode(data, ("magnitude", 0, 0)) == [value]
+    engine, contexts, output = [0, 0, 0], [32768] * (2 * COUNT), [0] * 64
+    F["start_encoder"](engine)
+    F["encode_magnitude"](output, engine, contexts, 0, 0, (1 << 24) - 1)
+    assert [n for n in range(COUNT) if contexts[2 * n] != 32768] == [*range(24), 46]
     assert spec.standard().binarisations["magnitude"].contexts.evaluate({}) == 47
     assert spec.standard().binarisations["signed"].contexts.evaluate({}) == 48
 

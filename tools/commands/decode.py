@@ -46,7 +46,8 @@ def decode(
 
     With --json every frame is one line, {"frame": 0, "time": "1/30", "random_access": true, "digests":
     {"pose": "00ff..."}}, and every error one line with error, constraint, clause, unit and bit_offset. Without
-    --strict decoding goes on with whatever is intact. The stages projected and pixels need a camera in the stream.
+    --strict decoding goes on with whatever is intact. The stages
+    projected and pixels need a camera in the stream. Errors come after the frames.
 
     \b
     Examples:

@@ -99,8 +99,7 @@ def expectation(
         warn(decoder, frames, stages, camera)
         return verification.decoded(Decoder(data, Executed()), frames, stages, camera), {}, camera
     if against is None:
-        expected, numbers = verification.carried(decoder)
-        cameras = {frame: decoder.cameras[n] for frame, n in numbers.items() if n in decoder.cameras}
+        expected, cameras = verification.carried(decoder)
         return expected, cameras, None
     if against.is_dir():
         return verification.Folder(against), {}, camera
@@ -143,7 +142,10 @@ def report(
             f"{difference.where}"
         )
     elif compared:
-        click.echo(f"{file}: {compared} stages of {frames} frames agree")
+        click.echo(
+            f"{file}: {compared} stages of {frames} frames agree"
+            + " of a damaged stream" * bool(decoder.errors)
+        )
     elif not decoder.errors:
         terminal.complain(
             f"{file}: nothing to compare: it carries no digests; encode with --hashes, or use --executed or --against"

@@ -48,5 +48,7 @@ def test_decoding_needs_no_torch_and_no_tools(package: str) -> None:
 
 
 def test_torch_stays_behind_its_extra() -> None:
-    users = {path.name for package in ALLOWED for path in sources(package) if imported(path) & {"torch", "smplx"}}
+    users = {
+        path.name for package in ALLOWED for path in sources(package) if imported(path) & {"torch", "smplx"}
+    }
     assert users <= {"body_models.py"}
