@@ -73,29 +73,15 @@ def search(model: MotionModel, codes: np.ndarray, keys: np.ndarray, settings: Se
     symbols, poses = np.zeros((frames, count), np.int64), np.zeros((frames, count), np.int64)
     shifts = np.zeros(frames, np.int64)
     body = (np.asarray(model.parents), table, counts, model.reach, model.offsets)
-    _search(model.target, model.unit, model.axes, model.places, model.matrices, body, np.asarray(codes), keys,
-            limits, settings.motion_lambda, bases, contexts, symbols, shifts, poses)  # fmt: skip
+    motion = (model.target, model.unit, model.axes, model.places, model.matrices)
+    effort = (settings.motion_lambda, settings.motion_starts)
+    _search(motion, body, np.asarray(codes), keys, limits, effort, bases, contexts, symbols, shifts, poses)
     return Residuals(symbols, shifts, poses)
 
 
 @njit(**jit.OPTIONS)
-def _search(
-    target,
-    unit,
-    axes,
-    places,
-    matrices,
-    body,
-    codes,
-    keys,
-    limits,
-    weight,
-    bases,
-    contexts,
-    symbols,
-    shifts,
-    poses,
-):
+def _search(motion, body, codes, keys, limits, effort, bases, contexts, symbols, shifts, poses):
+    target, unit, axes, places, matrices = motion
     frames, count = target.shape
     joints = len(body[0])
     steps = np.array([_component_step(code) for code in codes])
@@ -116,7 +102,7 @@ def _search(
                 classes[n], sign_sets[n] = 1 + _residual_class(means[n]), 1 + signs[n]
         costs = _costs(contexts, bases)
         problem = (target[f], unit, axes[f], places[f], predicted, steps, classes, sign_sets, matrices[f])
-        shifts[f] = _frame(problem, body, limits, weight, costs, symbols[f])
+        shifts[f] = _frame(problem, body, limits, effort, costs, symbols[f])
         _adapt(contexts, bases, symbols[f], shifts[f], classes, sign_sets)
         for n in range(count):
             k = symbols[f, n]
@@ -312,13 +298,14 @@ def _rotation(x, y, z, matrix):
 
 
 @njit(**jit.OPTIONS)
-def _frame(problem, body, limits, weight, costs, symbols):
-    """Fills `symbols` and returns the shift: the first start that keeps the limits, else the best of all."""
+def _frame(problem, body, limits, effort, costs, symbols):
+    """Fills `symbols` with the best of the starts, more of them until the limits are kept; returns the shift."""
+    weight, starts = effort
     joints, count = len(body[0]), len(symbols)
     k, errors = np.zeros(count, np.int64), np.zeros((joints, 7))
-    best, best_shift, attempt, retries, kept = math.inf, 0, 0, 0, False
+    best, best_shift, attempt, retries, found = math.inf, 0, 0, 0, False
     aim = limits.copy()
-    while attempt < SHIFTS * len(STARTS) and not kept:
+    while attempt < SHIFTS * len(STARTS) and not (found and attempt >= starts):
         shift = attempt // len(STARTS)
         _start(STARTS[attempt % len(STARTS)], shift, problem, body, aim, errors, k)
         _improve(shift, problem, body, aim, weight, costs, errors, k)
@@ -329,8 +316,8 @@ def _frame(problem, body, limits, weight, costs, symbols):
             total += _penalty(errors[j, 6], weight)
             used = max(used, errors[j, 6])
         exact = _exactly_used(k, shift, problem, body, limits)
-        kept = exact <= 1
-        total += 0 if kept else 1000 * (1 + exact)
+        found |= exact <= 1
+        total += 0 if exact <= 1 else 1000 * (1 + exact)
         if total < best:
             best, best_shift = total, shift
             symbols[:] = k

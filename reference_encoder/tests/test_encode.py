@@ -193,7 +193,9 @@ def test_hashes_are_those_that_a_decoder_obtains() -> None:
     frames = {frame.index: frame for frame in decoder.frames()}
     assert sorted(decoder.hashes) == [0, 2, 4] and decoder.description == "six"
     for index, expected in decoder.hashes.items():
-        assert expected == {s: (0, frames[index].digest(s, decoder.cameras[0])) for s in stages}
+        assert expected == {
+            s: (decoder.cameras[0], frames[index].digest(s, decoder.cameras[0])) for s in stages
+        }
 
 
 def test_a_motion_that_does_not_fit_is_refused() -> None:
