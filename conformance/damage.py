@@ -19,9 +19,8 @@ import numba
 import spec
 from conformance.generate import generate
 from reference_decoder import Compiled, Decoder
-from reference_decoder.decoder import peek_motion
 from reference_decoder.payload import FastReadPort
-from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, read_unit
+from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, peek_motion, read_unit
 from reference_encoder.units import frame_unit
 from spec.bits import BitReader, BitWriter
 from spec.errors import KINDS, StreamError
@@ -66,7 +65,8 @@ class Original:
         known: dict[str, Any] = {**UnitReader(self.data).limits}
         contexts: dict[str, Any] = {}
         for unit in (unit for unit in self.units if unit.type in UNIT_STRUCTURES and unit.layer == 0):
-            values = {**known, "next_frame": peek_motion(self.data, unit)[1]}
+            first = peek_motion(self.data, unit)[1] if unit.type == "motion" else 0
+            values = {**known, "next_frame": first}
 
             def sink(
                 element: Element, index: tuple[int, ...], value: Any, bit: int, unit: Unit = unit

@@ -15,8 +15,15 @@ from reference_decoder.engine import Compiled, Engine
 from reference_decoder.frames import Frame
 from reference_decoder.motion import MotionState
 from reference_decoder.rendering import Camera
-from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, level_limits, read_unit
-from spec.bits import BitReader
+from reference_decoder.units import (
+    UNIT_STRUCTURES,
+    Unit,
+    UnitReader,
+    level_limits,
+    peek,
+    peek_motion,
+    read_unit,
+)
 from spec.errors import KINDS, StreamError
 
 
@@ -139,26 +146,17 @@ class Decoder:
 
     def _canonical(self, unit: Unit, values: dict[str, Any]) -> None:
         assert self.canonical is not None
-        if self._first_element(unit, "chunk_index") in self.canonical.chunks:
+        if peek(self.data, unit, self.avatar).get("chunk_index") in self.canonical.chunks:
             return
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._writable().add_chunk(self.engine, values)
 
     def _expression(self, unit: Unit, values: dict[str, Any]) -> None:
         assert self.canonical is not None
-        if self._first_element(unit, "expression_index") in self.canonical.expressions:
+        if peek(self.data, unit, self.avatar).get("expression_index") in self.canonical.expressions:
             return
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._writable().add_expression(self.engine, values)
-
-    def _first_element(self, unit: Unit, name: str) -> int:
-        """The element that a unit opens with, to skip one received already; -1 leaves errors to the real reading."""
-        descriptor = next(e.descriptor for e in self.standard.elements() if e.name == name)
-        reader = BitReader(self.data, unit.payload_start * 8, unit.payload_end * 8)
-        try:
-            return int(reader.read(descriptor.kind, descriptor.size.evaluate({})))
-        except (EOFError, ValueError):
-            return -1
 
     def _motion(self, unit: Unit) -> Iterator[Frame]:
         assert self.motion is not None and self.canonical is not None
@@ -225,16 +223,6 @@ class Decoder:
     def _violation(self, constraint: str, message: str, bit: int) -> StreamError:
         rule = self.standard.constraints[constraint]
         return KINDS[rule.error](message, constraint=constraint, clause=rule.clause, bit_offset=bit)
-
-
-def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
-    """§5.8 (key_flag, first_frame, number of frames) of a motion unit that is not decoded; no frames if too short."""
-    reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
-    try:
-        key, count, first = reader.read("u", 1), reader.read("u", 7), reader.read("leb128", 0)
-    except (EOFError, ValueError):
-        return False, 0, 0
-    return bool(key), int(first), int(count) + 1
 
 
 def open_stream(source: bytes | str | Path) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import spec
 from spec.bits import BitReader
 from spec.errors import KINDS, Malformed, StreamError
-from spec.load import Standard
+from spec.load import Check, Let, Standard, Structure
 from spec.ports import Observer, ReadPort
 from spec.walk import walk
 
@@ -158,6 +161,41 @@ def read_unit(
         error.unit = unit.index
         raise
     return port
+
+
+class _PeekPort(ReadPort):
+    """Reads only what stands before a coded payload, and judges nothing but ranges."""
+
+    def check(self, check: Check) -> None:
+        pass
+
+    def let(self, let: Let) -> None:
+        pass
+
+    def structure(self, structure: Structure) -> Iterator[None]:
+        if not structure.coded:
+            yield
+
+
+def peek(data: bytes, unit: Unit, known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """§5 The elements that stand before the coded payload of a unit, up to the first that cannot be read.
+
+    `known` holds the elements of the headers that their ranges need. Errors are left to the real reading.
+    """
+    values: dict[str, Any] = {}
+    reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
+    port = _PeekPort(spec.standard(), ChainMap(values, dict(known)), reader, {})
+    with contextlib.suppress(StreamError):
+        walk(spec.standard(), UNIT_STRUCTURES[unit.type], port)
+    return values
+
+
+def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
+    """§5.8 (key_flag, first_frame, number of frames) of a motion unit; no frames if they cannot be read."""
+    values = peek(data, unit)
+    if "first_frame" not in values:
+        return bool(values.get("key_flag", 0)), 0, 0
+    return bool(values["key_flag"]), values["first_frame"], values["frame_count"] + 1
 
 
 def _reserved_metadata(standard: Standard, unit: Unit, values: dict[str, Any]) -> bool:

@@ -10,8 +10,7 @@ from scipy.spatial.transform import Rotation
 
 import spec
 from reference_decoder import Camera, Decoder
-from reference_decoder.decoder import peek_motion
-from reference_decoder.units import UnitReader, level_limits
+from reference_decoder.units import UnitReader, level_limits, peek_motion
 from reference_encoder.content import Avatar, ContentError, Motion
 from reference_encoder.motion_model import motion_model
 from reference_encoder.motion_units import motion_stream

@@ -36,7 +36,9 @@ class Settings:
     shell_tolerance: float = 0.0003  # m: the largest error of the body around a joint
     motion_quantum: float = 0.6  # what one quantiser step of a joint moves, in motion tolerances
     motion_lambda: float = 1.0  # bits that an error as large as the tolerance is worth
-    motion_starts: int = 4  # how many searches of a frame are compared at least; more take longer and find fewer bits
+    motion_starts: int = (
+        4  # how many searches of a frame are compared at least; more take longer and find fewer bits
+    )
     bitrate: float = 0.0  # kbit/s that the motion may take, its tolerances scaled to fit; 0 for any
     random_access: float = 1.0  # seconds between random access points
     frames_per_unit: int = 128  # 1 for the lowest delay

@@ -8,9 +8,8 @@ from typing import Any
 
 import spec
 from reference_decoder import Compiled, Decoder
-from reference_decoder.decoder import peek_motion
 from reference_decoder.payload import AccountingPort
-from reference_decoder.units import UnitReader, level_limits
+from reference_decoder.units import UnitReader, level_limits, peek_motion
 from spec.bits import BitReader
 from spec.ports import Observer, ReadPort, Values
 

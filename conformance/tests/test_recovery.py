@@ -11,8 +11,7 @@ import pytest
 import spec
 from conformance.generate import generate
 from reference_decoder import Decoder, decode
-from reference_decoder.decoder import peek_motion
-from reference_decoder.units import Unit, UnitReader
+from reference_decoder.units import Unit, UnitReader, peek_motion
 from reference_encoder.encode import add_hashes, camera_values
 from reference_encoder.units import frame_unit, unit_from_source
 from reference_encoder.units import unit as write_unit
