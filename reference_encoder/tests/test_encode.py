@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from reference_decoder import Camera, Decoder
-from reference_decoder.units import peek_motion
-from reference_decoder.units import UnitReader
+from reference_decoder.units import UnitReader, peek_motion
 from reference_encoder import float_model
 from reference_encoder.content import Avatar, ContentError, Gaussians, Motion, Rig
 from reference_encoder.encode import add_hashes, encode, offset_values, skin_values
