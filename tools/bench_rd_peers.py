@@ -144,44 +144,43 @@ def _brotli(gaussians: Gaussians) -> Coded | str:
 def _packed(
     pack: Callable[[bytes], bytes], unpack: Callable[[bytes], bytes], bits: int
 ) -> Callable[[Gaussians], Coded]:
-    """A coder that packs the quantised arrays, one column after the other, with a general compressor."""
+    """A coder that packs the quantised arrays, one after the other, with a general compressor."""
 
     def code(gaussians: Gaussians) -> Coded:
         start = time.perf_counter()
-        columns = [Quantised.of(table, bits) for table in tables(gaussians)]
-        plain = b"".join(column.bytes for column in columns)
-        ranges = sum(column.low.nbytes + column.high.nbytes for column in columns) // 2  # as float32
+        arrays = [Quantised.of(table, bits) for table in tables(gaussians)]
+        plain = b"".join(array.bytes for array in arrays)
         data = pack(plain)
         encoded = time.perf_counter()
         if unpack(data) != plain:
             raise ContentError("a general compressor gave back other bytes than it was given")
         decoded = time.perf_counter()
-        restored = from_tables([column.values() for column in columns])
-        return Coded(len(data) + ranges, restored, encoded - start, decoded - encoded)
+        restored = from_tables([array.values() for array in arrays])
+        return Coded(len(data), restored, encoded - start, decoded - encoded)
 
     return code
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """A table (N, K) of floats as integers of `bits` between the extremes of each column."""
+    """An array of floats as integers of `bits` between its extremes."""
 
     integers: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    low: float
+    high: float
     bits: int
 
     @classmethod
-    def of(cls, table: np.ndarray, bits: int) -> Quantised:
+    def of(cls, array: np.ndarray, bits: int) -> Quantised:
         """The nearest integers."""
-        low, high = table.min(axis=0), table.max(axis=0)
-        unit = (table - low) / np.where(high > low, high - low, 1)
+        low, high = float(array.min()), float(array.max())
+        unit = (array - low) / (high - low or 1)
         return cls(np.floor(unit * (2**bits - 1) + 0.5).astype("<u2"), low, high, bits)
 
     @property
     def bytes(self) -> bytes:
-        """Column by column; whole bytes, of which 8 bits need one."""
-        return self.integers.T.astype("u1" if self.bits <= 8 else "<u2").tobytes()
+        """Whole bytes each, in the order of the array; 8 bits need one."""
+        return self.integers.astype("u1" if self.bits <= 8 else "<u2").tobytes()
 
     def values(self) -> np.ndarray:
         """The floats that the integers stand for."""
@@ -189,28 +188,22 @@ class Quantised:
 
 
 def tables(gaussians: Gaussians) -> list[np.ndarray]:
-    """(N, K) each: positions, rotations, binary logarithms of scales, opacities, spherical harmonics."""
+    """(N, ...) each: positions, rotations, binary logarithms of scales, opacities, colours, further harmonics."""
     flipped = gaussians.rotations * np.where(gaussians.rotations[:, :1] < 0, -1, 1)
-    return [
-        gaussians.positions,
-        flipped,
-        np.log2(gaussians.scales),
-        gaussians.opacities[:, None],
-        gaussians.sh.reshape(gaussians.count, -1),
-    ]
+    colours = [gaussians.sh[:, :1], gaussians.sh[:, 1:]][: 1 + (gaussians.sh_degree > 0)]
+    return [gaussians.positions, flipped, np.log2(gaussians.scales), gaussians.opacities, *colours]
 
 
 def from_tables(parts: Sequence[np.ndarray]) -> Gaussians:
     """The Gaussians of `tables`."""
-    positions, rotations, scales, opacities, sh = parts
+    positions, rotations, scales, opacities, *colours = parts
     lengths = np.maximum(np.linalg.norm(rotations, axis=1, keepdims=True), 1e-9)
-    return Gaussians(
-        positions, rotations / lengths, 2**scales, opacities[:, 0].clip(0, 1), sh.reshape(len(sh), -1, 3)
-    )
+    sh = np.concatenate(colours, axis=1)
+    return Gaussians(positions, rotations / lengths, 2**scales, opacities.clip(0, 1), sh)
 
 
 def array_bytes(avatar: Avatar) -> bytes:
     """All that an avatar consists of as 16-bit arrays: Gaussians, skin, expression offsets."""
-    floats = [*tables(avatar.gaussians), avatar.skin_weights, *avatar.expressions]
-    parts = [Quantised.of(table, 16).bytes for table in floats]
-    return b"".join([*parts, avatar.skin_joints.astype("<u2").T.tobytes()])
+    floats = [*tables(avatar.gaussians), avatar.skin_weights, avatar.expressions]
+    joints = avatar.skin_joints.astype("<u2").tobytes()
+    return joints + b"".join(Quantised.of(array, 16).bytes for array in floats if array.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ CAMERAS, SIZE = 8, 512
 _WIDEST = 1.9  # metres: the widest scale that Q.24 factors are made of here
 _SH_LIMIT = 32767  # Q.12, of the renderer
 _MATCHES = 16  # source Gaussians that a decoded one is compared with
+_LEAST_NOISE = 1e-10  # of the full range, squared: equal pictures count as 100 dB
 _WARM_UP = 256  # Gaussians of the stream that loads what is compiled, before anything is timed
 
 Progress = Callable[[str, int, int], None]
@@ -85,7 +87,7 @@ class Judge:
         """dB over the object pixels, every camera counting the same; `picture` renders (H, W, 4) uint8."""
         pairs = zip(self.cameras, self.references, strict=True)
         noise = [10 ** (-fidelity(picture(camera), source).object / 10) for camera, source in pairs]
-        return float(-10 * np.log10(max(np.mean(noise), 1e-10)))
+        return -10 * math.log10(max(sum(noise) / len(noise), _LEAST_NOISE))
 
 
 def ring(gaussians: Gaussians, size: int = SIZE) -> list[Camera]:
