@@ -119,7 +119,7 @@ def _show_static(part: dict[str, Any]) -> None:
         )
         rows.append(measured + (_compared(entry) if entry else ("", "")))
     title = f"{part['content']}: {count:,} Gaussians, SH degree {part['sh_degree']}"
-    terminal.table(title, (*columns, "HGA's bytes>", "BD-rate>"), rows)
+    terminal.table(title, (*columns, "HGA needs>", "BD-rate>"), rows)
     for line in part["missing"]:
         terminal.say(f"left out: {line}")
     for path in part.get("plots", ()):

@@ -69,6 +69,7 @@ def plot(
     """Draws every curve (a lone point as a mark) to `name`.png and .svg; returns their paths."""
     check_plots()
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -76,6 +77,9 @@ def plot(
         rates, psnrs = zip(*sorted(curve), strict=True)
         axes.plot(rates, psnrs, "o-" if len(curve) > 1 else "D", label=label, lw=2.5 if number == 0 else 1.2)
     axes.set(title=title, xlabel=rate_label, ylabel="PSNR of object pixels, dB", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     folder.mkdir(parents=True, exist_ok=True)
