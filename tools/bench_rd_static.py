@@ -212,14 +212,14 @@ def measure_expressions(name: str, avatar: Avatar, settings: Settings | None = N
 def expression_errors(avatar: Avatar, frames: Iterator[Frame]) -> np.ndarray:
     """(E, decoded Gaussians) metres: what a decoded expression moves wrongly; frame e + 1 shows expression e alone.
 
-    A stream keeps no order and may leave Gaussians out: a decoded one stands for the source Gaussian that
-    it is nearest to in position and in all offsets together, among the nearest in position.
+    A stream keeps no order, may leave Gaussians out and may place hidden ones coarsely: a decoded one stands
+    for that of the source Gaussians nearest to it which moves most like it over all expressions.
     """
     neutral = _means(next(frames))
     offsets = np.array([_means(frame) - neutral for frame in frames])
     source = avatar.gaussians.positions
     near = cKDTree(source).query(neutral, min(_MATCHES, len(source)))[1].reshape(len(neutral), -1)
-    squares = ((neutral[:, None] - source[near]) ** 2).sum(axis=2)
+    squares = np.zeros(near.shape)
     for moved, true in zip(offsets, avatar.expressions, strict=True):
         squares += ((moved[:, None] - true[near]) ** 2).sum(axis=2)
     match = near[np.arange(len(near)), squares.argmin(axis=1)]
