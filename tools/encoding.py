@@ -59,12 +59,16 @@ def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool
             )
         if value == 0 and name not in ("random_access", "bitrate") and not isinstance(value, bool):
             raise ContentError(f"--{name.replace('_', '-')} must not be 0")
-    factor = QUALITIES[quality]
-    preset = {
+    delay = {"frames_per_unit": 1} if low_delay else {}
+    return replace(scaled(QUALITIES[quality]), **(delay | chosen))  # type: ignore[arg-type]
+
+
+def scaled(factor: float) -> Settings:
+    """The default settings with every quantiser step multiplied by `factor`."""
+    steps = {
         option.name: option.default * factor for option in setting_options() if _STEPS.search(option.name)
     }
-    delay = {"frames_per_unit": 1} if low_delay else {}
-    return replace(Settings(), **(preset | delay | chosen))  # type: ignore[arg-type]
+    return replace(Settings(), **steps)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

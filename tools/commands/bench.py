@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
+
+from tools.parameters import CONTENT_IN, OUT, json_option
 
 
 @click.group()
 def bench() -> None:
-    """Measure speed (and, with later versions, rate and distortion) on this machine."""
+    """Measure speed, and rate against distortion, on this machine."""
 
 
 @bench.command()
@@ -38,6 +43,106 @@ def speed(gaussians: int, sh_degree: int, sizes: tuple[int, ...], runs: int, as_
         click.echo(json.dumps(report, indent=2))
         return
     _print(report)
+
+
+class _Factors(click.ParamType[tuple[float, ...]]):
+    """Positive numbers with commas between them."""
+
+    name = "X,X,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            factors = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            factors = ()
+        if not factors or not all(0 < factor < 1e6 for factor in factors):
+            self.fail(f"{value!r} is not a list of positive numbers such as 4,1,0.5", param, ctx)
+        return factors
+
+
+@bench.command()
+@click.option("--motion", is_flag=True, help="Measure motion only (the three may be combined).")
+@click.option("--static", "still", is_flag=True, help="Measure static Gaussians only.")
+@click.option("--expressions", is_flag=True, help="Measure the head with its expressions only.")
+@click.option(
+    "--content",
+    "files",
+    multiple=True,
+    type=CONTENT_IN,
+    help="Splats to measure instead of the shipped head and body (.ply, .spz, SOG); may be repeated.",
+)
+@click.option(
+    "--qualities",
+    type=_Factors(),
+    default=(16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25),
+    show_default="16,8,4,2,1,0.5,0.25",
+    help="Factors on every quantiser step, one point of the curve each.",
+)
+@click.option("--output-dir", type=OUT, help="A folder for the curves as .png and .svg.")
+@click.option("--splat-transform", help="The splat-transform program, where npx does not find it.")
+@click.option("--slow", is_flag=True, help="Also peers that take many minutes (.sog above SH degree 0).")
+@json_option
+def rd(
+    motion: bool,
+    still: bool,
+    expressions: bool,
+    files: tuple[Path, ...],
+    qualities: tuple[float, ...],
+    output_dir: Path | None,
+    splat_transform: str | None,
+    slow: bool,
+    as_json: bool,
+) -> None:
+    """Encode content at several rates beside its peers, and compare bytes at equal quality.
+
+    Static: PSNR of the object's pixels, 8 cameras on a ring at 512x512, of the integer render of what
+    was decoded against the float64 render of the original. Motion: bytes at no larger errors than
+    ACL's. Expressions: the whole head against zstd -19 of its 16-bit arrays.
+
+    \b
+    Examples:
+      hga bench rd --output-dir curves
+      hga bench rd --static --content biker.spz --qualities 4,2,1,0.5
+    """
+    from tools import bench_rd_report, terminal
+    from tools.rd_plot import check_plots
+
+    if output_dir is not None:
+        check_plots()
+    everything = not (motion or still or expressions)
+    report: dict[str, Any] = {}
+    with terminal.progress() as progress:
+        if still or everything:
+            report |= bench_rd_report.static(files, qualities, splat_transform, slow, output_dir, progress)
+        if expressions or everything:
+            report |= bench_rd_report.expressions(progress)
+        if motion or everything:
+            report |= _motion(progress)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        bench_rd_report.show(report)
+
+
+def _motion(progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """{"motion": the nine clips that ACL's table has}"""
+    from dataclasses import asdict
+
+    from reference_encoder.content import ContentError
+
+    try:
+        from tools.bench_rd_motion import acl, measure_motion, rate
+    except ImportError:
+        raise ContentError("bench rd --motion: tools.bench_rd_motion is not part of this version") from None
+    rows = []
+    for row in measure_motion():
+        rows.append(row)
+        progress("motion", len(rows), len(acl()))
+    return {"motion": {"clips": [asdict(row) for row in rows], "kbit_per_s": rate(rows)}}
 
 
 def _print(report: dict) -> None:

@@ -1,0 +1,167 @@
+"""What `hga bench rd` makes of its measurements: a report for JSON, tables and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reference_encoder.content import Gaussians
+from reference_encoder.splats import load_gaussians
+from tools import terminal
+from tools.bench_rd_peers import static_peers
+from tools.bench_rd_static import StaticReport, measure_expressions, measure_static
+from tools.content import body_avatar, head_avatar
+from tools.rd_plot import Curve, bd_rate, plot, rate_at
+
+Progress = Callable[[str, int, int], None]
+
+
+def static(
+    files: Sequence[Path],
+    qualities: Sequence[float],
+    splat_transform: str | None,
+    slow: bool,
+    output_dir: Path | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """{"static": one report for each content}; draws its curves into `output_dir`."""
+    peers = static_peers(splat_transform, slow)
+    reports = []
+    for name, gaussians in contents(files):
+        measured = measure_static(name, gaussians, qualities, peers, progress=progress)
+        report = asdict(measured) | {"against": comparisons(measured)}
+        if output_dir is not None:
+            title = f"{name}: {measured.gaussians:,} Gaussians, SH degree {measured.sh_degree}"
+            each = {
+                label: [(rate / measured.gaussians, psnr) for rate, psnr in curve]
+                for label, curve in curves(measured).items()
+            }
+            report["plots"] = [str(path) for path in plot(output_dir, f"rd_{name}", title, each)]
+        reports.append(report)
+    return {"static": reports}
+
+
+def contents(files: Sequence[Path]) -> Iterator[tuple[str, Gaussians]]:
+    """(name, Gaussians) of the files, or of the head and the body that ship with HGA."""
+    if not files:
+        yield "head", head_avatar().gaussians
+        yield "body", body_avatar().gaussians
+    for path in files:
+        yield path.name, load_gaussians(path)
+
+
+def curves(report: StaticReport) -> dict[str, Curve]:
+    """(bytes, PSNR) of HGA, then of each peer in the order measured."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for row in [*report.hga, *report.peers]:
+        label = f"{row.coder} ({row.setting})" if row.setting == "splat-transform" else row.coder
+        rows.setdefault(label, []).append((row.bytes, row.psnr))
+    return dict(rows)
+
+
+def comparisons(report: StaticReport) -> list[dict[str, Any]]:
+    """For each point of a peer, HGA's bytes at that PSNR over the peer's; for a peer with a curve, BD-rate too.
+
+    A ratio is None where HGA's points do not reach that PSNR: nothing is extrapolated.
+    """
+    by_label = curves(report)
+    own = by_label["hga"]
+    found = []
+    for label, curve in by_label.items():
+        for rate, psnr in curve if label != "hga" else ():
+            needed = rate_at(own, psnr)
+            found.append(
+                {
+                    "peer": label,
+                    "bytes": rate,
+                    "psnr": psnr,
+                    "ratio": None if needed is None else needed / rate,
+                    "bd_rate": bd_rate(curve, own),
+                }
+            )
+    return found
+
+
+def expressions(progress: Progress) -> dict[str, Any]:
+    """{"expressions": the shipped head}"""
+    measured = measure_expressions("head", head_avatar())
+    progress("expressions", 1, 1)
+    return {"expressions": asdict(measured) | {"ratio": measured.bytes / measured.zstd}}
+
+
+def show(report: dict[str, Any]) -> None:
+    """Prints every part of the report as a table."""
+    for part in report.get("static", ()):
+        _show_static(part)
+    if "expressions" in report:
+        _show_expressions(report["expressions"])
+    if "motion" in report:
+        _show_motion(report["motion"])
+
+
+def _show_static(part: dict[str, Any]) -> None:
+    count = part["gaussians"]
+    against = {(entry["bytes"], entry["psnr"]): entry for entry in part["against"]}
+    columns = ("coder", "setting", "bytes>", "B/Gaussian>", "PSNR dB>", "encode s>", "decode s>")
+    rows = []
+    for row in part["hga"] + part["peers"]:
+        entry = against.get((row["bytes"], row["psnr"])) if row["coder"] != "hga" else None
+        measured = (
+            row["coder"],
+            row["setting"],
+            f"{row['bytes']:,}",
+            f"{row['bytes'] / count:.2f}",
+            f"{row['psnr']:.2f}",
+            f"{row['encoding']:.2f}",
+            f"{row['decoding']:.3f}",
+        )
+        rows.append(measured + (_compared(entry) if entry else ("", "")))
+    title = f"{part['content']}: {count:,} Gaussians, SH degree {part['sh_degree']}"
+    terminal.table(title, (*columns, "HGA needs>", "BD-rate>"), rows)
+    for line in part["missing"]:
+        terminal.say(f"left out: {line}")
+    for path in part.get("plots", ()):
+        terminal.say(f"wrote {path}")
+
+
+def _compared(entry: dict[str, Any]) -> tuple[str, str]:
+    """What HGA needs of a peer's bytes at that peer's PSNR, and over its curve."""
+    ratio = "-" if entry["ratio"] is None else f"{100 * entry['ratio']:.1f} %"
+    return ratio, "" if entry["bd_rate"] is None else f"{entry['bd_rate']:+.1f} %"
+
+
+def _show_expressions(part: dict[str, Any]) -> None:
+    rows = [
+        ("HGA, the whole stream", f"{part['bytes']:,}"),
+        ("its canonical layer", f"{part['canonical']:,}"),
+        ("its expression layer", f"{part['offsets']:,}"),
+        ("zstd -19 of 16-bit arrays", f"{part['zstd']:,}"),
+        ("ratio", f"{part['ratio']:.3f}"),
+        ("largest error of an expression", f"{part['error_max']:.4f} mm"),
+        ("mean error", f"{part['error_mean']:.4f} mm"),
+        ("encoding", f"{part['encoding']:.2f} s"),
+    ]
+    terminal.table(f"{part['content']} with {part['expressions']} expressions", ("", ">"), rows)
+
+
+def _show_motion(part: dict[str, Any]) -> None:
+    columns = ("clip", "frames>", "bytes>", "B/frame>", "ACL's>", "ratio>", "joint max mm>", "shell max mm>")
+    rows = [
+        (
+            clip["clip"],
+            clip["frames"],
+            f"{clip['bytes']:,}",
+            f"{clip['bytes'] / clip['frames']:.1f}",
+            f"{clip['peer']['bytes']:,}",
+            f"{clip['bytes'] / clip['peer']['bytes']:.3f}",
+            f"{clip['joint_max']:.3f}",
+            f"{clip['shell_max']:.3f}",
+            f"{clip['encoding']:.2f}",
+            f"{clip['decoding']:.2f}",
+        )
+        for clip in part["clips"]
+    ]
+    title = f"motion at ACL's errors: {part['kbit_per_s']:.1f} kbit/s"
+    terminal.table(title, (*columns, "encode s>", "decode s>"), rows)
