@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import spec
 from reference_decoder.engine import Array, Engine, int32_bytes
 
 
@@ -24,6 +25,7 @@ class Canonical:
     offsets: list[
         Array
     ]  # of each expression: (N, 3) Q.20 m (Executed), or moved Gaussians and offsets (Compiled)
+    surface_neighbour: Array  # (N, 2), once all chunks are there
     chunks: set[int] = field(default_factory=set)
     expressions: set[int] = field(default_factory=set)
 
@@ -39,6 +41,7 @@ class Canonical:
             joint=engine.array((n, 8), np.uint8),
             weight=engine.array((n, 8), np.int32),
             offsets=[engine.no_offsets(n) for _ in range(avatar["expression_count"])],
+            surface_neighbour=engine.array((n, 2), np.int32),
         )
 
     def copy(self, engine: Engine) -> Canonical:
@@ -51,6 +54,7 @@ class Canonical:
             joint=engine.copy(self.joint),
             weight=engine.copy(self.weight),
             offsets=list(self.offsets),
+            surface_neighbour=self.surface_neighbour,
             chunks=set(self.chunks),
             expressions=set(self.expressions),
         )
@@ -58,23 +62,32 @@ class Canonical:
     def add_chunk(self, engine: Engine, v: Mapping[str, Any]) -> None:
         """§7.3 Decodes one canonical unit, whose elements are in `v`, into its place."""
         f, count, first = engine.functions, v["chunk_count"], v["chunk_index"] * v["chunk_size"]
-        f["decode_positions"](v["position_residual"], v["position_step"], count, first, self.position)
-        scales, rotations = v["scale_residual"], v["rotation_component"]
-        f["decode_factors"](
-            scales, rotations, v["scale_step"], v["gaussian_rotation_step"], count, first, self.factor
-        )
-        f["decode_opacities"](v["opacity_residual"], v["opacity_step"], count, first, self.opacity)
-        f["decode_colours"](v["sh_residual"], v["sh_step"], v["sh_degree"], count, first, self.sh)
+        place = v["cell"], v["cell_level"], v["coarseness"], v["position_low"]
+        origin = engine.take(v["chunk_origin"])
+        f["decode_positions"](*place, origin, v["position_step"], count, first, self.position)
+        shape = v["widened"], v["rotation_value"], v["scale_blur"], v["gaussian_rotation_step"]
+        f["decode_factors"](*shape, count, first, self.factor)
+        appearance = v["appearance_value"]
+        f["decode_opacities"](appearance, v["opacity_step"], v["opacity_power"], count, first, self.opacity)
+        colour = appearance, v["sh_residual"], v["coarseness"], v["sh_step"], v["sh_degree"]
+        f["decode_colours"](*colour, count, first, self.sh)
         skin = v["skin_joint"], v["skin_weight"], v["influence_count"], v["skin_weight_bits"]
         f["decode_skin"](*skin, count, first, self.joint, self.weight)
         self.chunks.add(v["chunk_index"])
+        if self.is_complete(v):
+            window = spec.standard().constant_values["SURFACE_WINDOW"]
+            self.surface_neighbour = engine.array((v["gaussian_count"], 2), np.int32)
+            f["find_neighbours"](self.position, v["gaussian_count"], window, self.surface_neighbour)
+
+    def is_complete(self, avatar: Mapping[str, Any]) -> bool:
+        """§6.7 Whether every chunk has been received, as expressions need."""
+        return len(self.chunks) == -(-avatar["gaussian_count"] // avatar["chunk_size"])
 
     def add_expression(self, engine: Engine, v: Mapping[str, Any]) -> None:
         """§7.4 Decodes one expression unit, whose elements are in `v`."""
         count, index = v["gaussian_count"], v["expression_index"]
         offset = engine.array((count, 3), np.int32)
-        flags, residuals = v["offset_flag"], v["offset_residual"]
-        engine.functions["decode_expression"](flags, residuals, v["expression_offset_step"], count, offset)
+        engine.functions["decode_expression"](v["offset_value"], v["expression_offset_step"], count, offset)
         self.offsets[index] = engine.keep_offsets(offset)
         self.expressions.add(index)
 

@@ -46,10 +46,11 @@ class CompiledPayload:
         """Runs it; returns the fault record and the 1/256 bits spent by element (accounting only)."""
         fault = np.full(16, FAULT_NONE, np.int64)
         spent = np.zeros(len(self.code.elements), np.int64)
-        scalars = [int(values[name]) for name in self.code.scalars]
-        self.run(
-            buffer, engine, contexts, fault, spent, *scalars, *(arrays[name] for name, _ in self.code.arrays)
-        )
+        given = (values[name] for name in self.code.scalars)
+        scalars = [value if isinstance(value, np.ndarray) else int(value) for value in given]
+        filled = [arrays[name] for name, _ in self.code.arrays]
+        written = [arrays[name] for name in self.code.streams if name in arrays]
+        self.run(buffer, engine, contexts, fault, spent, *scalars, *filled, *written)
         return fault, spent
 
 
@@ -127,7 +128,10 @@ def payload_error(element: Element, fault: np.ndarray, bit: int) -> StreamError:
 def write_payload(structure: Structure, values: Values, contexts: np.ndarray) -> bytes:
     """§C Encodes a coded payload from the arrays in `values`; raises the error of the first value out of range."""
     payload = compiled(structure.name, "write")
-    arrays = {name: np.ascontiguousarray(values[name], _SCOPE_DTYPE) for name, _ in payload.code.arrays}
+    arrays = payload.allocate(values, spec.standard().constant_values)
+    for name in (*arrays, *payload.code.streams):
+        if name in values:
+            arrays[name] = np.ascontiguousarray(values[name], _SCOPE_DTYPE)
     output = np.zeros(65536 + 8 * sum(array.size for array in arrays.values()), np.uint8)
     engine = np.zeros(3, np.int64)
     jit.function("start_encoder")(engine)

@@ -1,4 +1,4 @@
-"""§4.5 The expression language of the syntax description: integers, names, comparisons; nothing else.
+"""§4.5 The expression language of the syntax description: integers, names, comparisons, calls; nothing else.
 
 An expression is text in the YAML. It is parsed once into a whitelisted Python expression tree, so it
 can be evaluated against decoded values, printed in the document and compiled into fast parsers.
@@ -28,13 +28,14 @@ class ExpressionError(Exception):
 
 @dataclass(frozen=True)
 class Expression:
-    """§4.5 One parsed expression: its text and the names it needs."""
+    """§4.5 One parsed expression: its text, the names it needs and the functions of the document it calls."""
 
     text: str
     names: frozenset[str]
+    functions: frozenset[str] = frozenset()
 
     def evaluate(self, values: Mapping[str, Any]) -> int:
-        """§4.5 The value, with every name taken from `values`."""
+        """§4.5 The value, with every name and every function of the document taken from `values`."""
         return int(eval(_compiled(self.text), {"__builtins__": FUNCTIONS}, values))
 
     def __str__(self) -> str:
@@ -54,10 +55,12 @@ def parse(text: str | int) -> Expression:
             raise ExpressionError(f"'{text}': {type(node).__name__} is not allowed")
         if isinstance(node, ast.Constant) and type(node.value) is not int:
             raise ExpressionError(f"'{text}': {node.value!r} is not an integer")
-        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
-            raise ExpressionError(f"'{text}': only {sorted(FUNCTIONS)} may be called")
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS.keys()
-    return Expression(text, frozenset(names))
+        if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
+            raise ExpressionError(f"'{text}': only functions by name may be called")
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    functions = {call.id for call in calls if isinstance(call, ast.Name)} - FUNCTIONS.keys()
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS.keys() - functions
+    return Expression(text, frozenset(names), frozenset(functions))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Protocol
 
 from spec.bits import BitReader, BitWriter
 from spec.errors import KINDS, StreamError
-from spec.load import Check, Element, For, If, Let, Node, Standard, Structure
+from spec.load import Check, Element, For, If, Let, Node, Standard, Structure, While
 
 Values = MutableMapping[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
@@ -33,11 +33,14 @@ class ValuePort:
     with what earlier structures left. Every element is checked against its range.
     """
 
-    def __init__(self, standard: Standard, values: Values, observer: Observer | None = None):
+    def __init__(
+        self, standard: Standard, values: Values, functions: Functions, observer: Observer | None = None
+    ):
         self.standard = standard
         self.values = values
+        self.functions = functions
         self.observer = observer
-        self.scope = _Scope(standard.constant_values, values)
+        self.scope = _Scope(standard.constant_values, values, functions)
 
     def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         """Reads or writes one element and returns its value."""
@@ -84,6 +87,10 @@ class ValuePort:
             self.values[loop.variable] = value
             yield value
 
+    def repetitions(self, loop: While) -> Iterator[None]:
+        while loop.condition.evaluate(self.scope):
+            yield
+
     def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
         taken = bool(condition.condition.evaluate(self.scope))
         if self.observer:
@@ -93,10 +100,10 @@ class ValuePort:
     def structure(self, structure: Structure) -> Iterator[None]:
         if structure.coded:
             self.start_payload(structure)
+            self._allocate(structure)
         yield
         if structure.coded:
             self.finish_payload(structure)
-            self._complete(structure)
 
     def fail(self, constraint: str, message: str, bit: int | None = None) -> NoReturn:
         """Raises the error of a constraint at the present bit offset."""
@@ -114,8 +121,8 @@ class ValuePort:
         """Raises the error of an element outside its range."""
         raise range_error(element, index, value, low, high, bit)
 
-    def _complete(self, structure: Structure) -> None:
-        """Arrays of a payload that no loop reached exist all the same, full of zeros."""
+    def _allocate(self, structure: Structure) -> None:
+        """§5.1 The arrays of a payload are full of zeros before it is read, so that functions may look at them."""
         for node in self.standard.nodes(structure.name):
             if isinstance(node, Element | Let) and node.dims and node.name not in self.values:
                 self.values[node.name] = self._zeros(node.dims)
@@ -158,16 +165,17 @@ def range_error(
 
 
 class _Scope(dict[str, Any]):
-    """Values first, then constants, without copying either."""
+    """Values first, then constants, then functions, without copying values or functions."""
 
-    def __init__(self, constants: Mapping[str, Any], values: Values):
+    def __init__(self, constants: Mapping[str, Any], values: Values, functions: Functions):
         super().__init__(constants)
         self._values = values
+        self._functions = functions
 
     def __getitem__(self, name: str) -> Any:
         if name in self._values:
             return self._values[name]
-        return super().__getitem__(name)
+        return super().__getitem__(name) if name in self else self._functions[name]
 
 
 class ReadPort(ValuePort):
@@ -186,9 +194,8 @@ class ReadPort(ValuePort):
         contexts: dict[str, list[int]] | None = None,
         observer: Observer | None = None,
     ):
-        super().__init__(standard, values, observer)
+        super().__init__(standard, values, functions, observer)
         self.reader = reader
-        self.functions = functions
         self.contexts = {} if contexts is None else contexts
         self._engine = [0, 0, 0, 0]
         self._active: list[int] | None = None
@@ -285,9 +292,8 @@ class WritePort(ValuePort):
         contexts: dict[str, list[int]] | None = None,
         observer: Observer | None = None,
     ):
-        super().__init__(standard, values, observer)
+        super().__init__(standard, values, functions, observer)
         self.writer = writer
-        self.functions = functions
         self.source = source
         self.contexts = {} if contexts is None else contexts
         self._engine = [0, 0, 0]

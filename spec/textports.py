@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spec.load import Check, Element, Expression, For, If, Let, Node, Standard, Structure
+from spec.load import Check, Element, Expression, For, If, Let, Node, Standard, Structure, While
 from spec.walk import walk
 
 
@@ -40,6 +40,10 @@ class TablePort:
 
     def iterations(self, loop: For) -> Iterator[None]:
         self._row(f"for( {loop.variable} = 0; {loop.variable} < {loop.count}; {loop.variable}++ )")
+        yield from self._indented()
+
+    def repetitions(self, loop: While) -> Iterator[None]:
+        self._row(f"while( {loop.condition} )")
         yield from self._indented()
 
     def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
@@ -86,6 +90,7 @@ class PayloadCode:
     source: str
     scalars: tuple[str, ...]
     arrays: tuple[tuple[str, tuple[Expression, ...]], ...]
+    streams: tuple[str, ...]  # elements without subscripts, of which a writer gets all values in order
     elements: tuple[Element, ...]
 
 
@@ -113,9 +118,12 @@ class CompilePort:
         binarisation = self.standard.binarisations[element.descriptor.binarisation]
         base = self.standard.context_bases[element.name]
         context = f"{base} + ({element.context_set}) * {self.standard.contexts_of(element)}"
-        target = f"{element.name}[{', '.join(str(i) for i in element.index)}]"
+        target = _target(element)
         if self.mode == "write":
-            self._emit(f"value = {target}")
+            if element.index:
+                self._emit(f"value = {target}")
+            else:
+                self._emit(f"{target} = value = {target}_values[{target}_next]; {target}_next += 1")
             self._range_check(element, "engine[2]")
             self._emit(f"if engine[2] + 64 > len(output): fault[0] = {FAULT_FULL}; return")
             self._emit(
@@ -153,14 +161,17 @@ class CompilePort:
         return "; ".join(f"fault[{i}] = {entry}" for i, entry in enumerate(entries)) + "; return"
 
     def let(self, let: Let) -> None:
-        target = f"{let.name}[{', '.join(str(i) for i in let.index)}]" if let.index else let.name
-        self._emit(f"{target} = {let.value}")
+        self._emit(f"{_target(let)} = {let.value}")
 
     def check(self, check: Check) -> None:
         raise NotImplementedError(f"{check.constraint}: constraints are checked outside coded payloads")
 
     def iterations(self, loop: For) -> Iterator[None]:
         self._emit(f"for {loop.variable} in range({loop.count}):")
+        yield from self._indented()
+
+    def repetitions(self, loop: While) -> Iterator[None]:
+        self._emit(f"while {loop.condition}:")
         yield from self._indented()
 
     def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
@@ -190,35 +201,45 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     walk(standard, structure, port)
     nodes = list(standard.nodes(structure))
     arrays = {n.name: n.dims for n in nodes if isinstance(n, Element | Let) and n.dims}
-    local = {n.name for n in nodes if isinstance(n, Let) and not n.index} | {
+    streams = tuple(n.name for n in nodes if isinstance(n, Element) and not n.index)
+    local = {n.name for n in nodes if isinstance(n, Element | Let) and not n.index} | {
         n.variable for n in nodes if isinstance(n, For)
     }
     used = frozenset[str]().union(*(_names(node) for node in nodes))
     scalars = sorted(used - arrays.keys() - local - standard.constant_values.keys())
     buffer = "output" if mode == "write" else "data"
     parameters = [buffer, "engine", "contexts", "fault", "spent", *scalars, *arrays]
+    if mode == "write":
+        parameters += [f"{name}_values" for name in streams]
     head = [f"def {mode}_{structure}({', '.join(parameters)}):"]
     if mode != "write":
         head.append("    limit = engine[1] + ENGINE_MAX_OVERRUN")
+    else:
+        head += [f"    {name}_next = 0" for name in streams]
     if mode == "account":
         head.append("    mark = engine_information(engine)")
     source = "\n".join(head + port.lines) + "\n"
     name = f"{mode}_{structure}"
-    return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), tuple(port.elements.values()))
+    return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), streams, tuple(port.elements.values()))
 
 
 def _names(node: Node) -> frozenset[str]:
     if isinstance(node, Element):
-        expressions = [node.low, node.high, node.context_set, *node.index, *node.dims]
+        expressions = [node.low, node.high, node.descriptor.size, node.context_set, *node.index, *node.dims]
     elif isinstance(node, Let):
         expressions = [node.value, *node.index, *node.dims]
     elif isinstance(node, For):
         expressions = [node.count]
-    elif isinstance(node, If):
+    elif isinstance(node, If | While):
         expressions = [node.condition]
     else:
         expressions = []
     return frozenset[str]().union(*(expression.names for expression in expressions))
+
+
+def _target(node: Element | Let) -> str:
+    """Where a compiled payload keeps a value."""
+    return f"{node.name}[{', '.join(str(i) for i in node.index)}]" if node.index else node.name
 
 
 def _subscript(index: tuple[Expression, ...]) -> str:

@@ -71,7 +71,7 @@ def _expression_names(index: Index) -> frozenset[str]:
 
 
 def _unknown(index: Index, name: str, expression: Expression, known: frozenset[str]) -> Iterator[str]:
-    for unknown in sorted(expression.names - known):
+    for unknown in sorted((expression.names - known) | (expression.functions - index.functions.keys())):
         yield f"{index.place(name)}: {name}: '{expression}' uses {unknown}, which nothing defines"
 
 
@@ -131,6 +131,9 @@ def uncalled(index: Index, cited: frozenset[str]) -> Iterator[str]:
     """Functions that no function or binarisation calls and no prose names; Annexes may have their own."""
     binarisations = index.standard.binarisations.values()
     called = {function for b in binarisations for function in (b.decode, b.encode)}
+    for structure in index.standard.structures.values():
+        for node in flat(structure.nodes):
+            called |= {name for expression in expressions(node) for name in expression.functions}
     for name, block in index.document.blocks.items():
         if block.clause[0].isdigit() and not index.callers[name] and name not in called | cited:
             yield f"{block.file}:{block.line}: function {name}: nothing calls it and no prose names it"
