@@ -32,14 +32,12 @@ SMALL: dict[str, Any] = {
 
 VISIBLE: dict[str, Any] = {
     "joint_offset": _between(-300000, 300000),
-    "translation_step": _between(1, 500),
-    "translation_residual": _between(-100, 100),
+    "step_code": _between(0, 60),
+    "residual_magnitude": _between(0, 99),
     "sh_step": _between(1, 300),
     "opacity_step": _between(1, 4000),
     "expression_offset_step": _between(1, 1000),
     "offset_residual": _between(-60, 60),
-    "expression_weight_step": _between(1, 1000),
-    "expression_residual": _between(-20, 20),
 }
 """Presets that keep moving Gaussians before the camera; those of the canonical Gaussians are in `_placed`."""
 

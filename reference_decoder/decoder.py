@@ -125,7 +125,7 @@ class Decoder:
             units.limits = level_limits(self.standard, values["level"])
             return
         values.setdefault("joint_parent", [0])
-        for name in ("joint_parent", "joint_offset", "joint_rotation_step", "sh_step"):
+        for name in ("joint_parent", "joint_offset", "step_code", "sh_step"):
             values[name] = self.engine.take(values[name])
         self.avatar = values
         self.canonical = Canonical.empty(self.engine, values)

@@ -14,7 +14,7 @@ from reference_decoder import jit
 from spec.bits import BitReader
 from spec.errors import StreamError
 from spec.load import Element, Standard, Structure
-from spec.ports import Functions, Observer, ReadPort, Values, payload_contexts, range_error
+from spec.ports import Functions, Observer, ReadPort, Values, range_error
 from spec.textports import FAULT_FULL, FAULT_NONE, FAULT_OVERRUN, PayloadCode, payload_code
 
 _SCOPE_DTYPE = np.int32
@@ -27,11 +27,15 @@ class CompiledPayload:
     code: PayloadCode
     run: Callable[..., None]
 
-    def allocate(self, values: Mapping[str, Any], constants: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The arrays the payload fills, zeroed; their sizes follow from headers that were checked."""
+    def allocate(
+        self, values: Mapping[str, Any], constants: Mapping[str, Any], kept: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """The arrays the payload fills: those in `kept`, others zeroed, of sizes that checked headers give."""
         scope = {**constants, **values}
         return {
-            name: np.zeros([dim.evaluate(scope) for dim in dims], _SCOPE_DTYPE)
+            name: kept[name]
+            if name in kept
+            else np.zeros([dim.evaluate(scope) for dim in dims], _SCOPE_DTYPE)
             for name, dims in self.code.arrays
         }
 
@@ -91,13 +95,11 @@ class FastReadPort(ReadPort):
 
     def _read_payload(self, structure: Structure) -> None:
         payload = compiled(structure.name, self.mode)
-        contexts = payload_contexts(
-            self.standard, structure, self.values, self.contexts, self.functions, _int_zeros
-        )
+        contexts = self.start_contexts(structure, self.contexts, int_zeros)
         data = np.frombuffer(self.reader.data, np.uint8)
         engine = np.zeros(4, np.int64)
         self.functions["start_engine"](data, engine, self.reader.position // 8, self.reader.end // 8)
-        arrays = payload.allocate(self.values, self.standard.constant_values)
+        arrays = payload.allocate(self.values, self.standard.constant_values, self.contexts)
         fault, spent = payload.call(data, engine, contexts, self.values, arrays)
         if fault[0] != FAULT_NONE:
             self._raise(payload.code, fault)
@@ -128,9 +130,10 @@ def payload_error(element: Element, fault: np.ndarray, bit: int) -> StreamError:
 def write_payload(structure: Structure, values: Values, contexts: np.ndarray) -> bytes:
     """§C Encodes a coded payload from the arrays in `values`; raises the error of the first value out of range."""
     payload = compiled(structure.name, "write")
-    arrays = payload.allocate(values, spec.standard().constant_values)
+    kept = {n: values[n] for n in spec.standard().persistent_arrays(structure.name)}
+    arrays = payload.allocate(values, spec.standard().constant_values, kept)
     for name in (*arrays, *payload.code.streams):
-        if name in values:
+        if name in values and name not in kept:
             arrays[name] = np.ascontiguousarray(values[name], _SCOPE_DTYPE)
     output = np.zeros(65536 + 8 * sum(array.size for array in arrays.values()), np.uint8)
     engine = np.zeros(3, np.int64)
@@ -144,5 +147,6 @@ def write_payload(structure: Structure, values: Values, contexts: np.ndarray) ->
     return output[:length].tobytes()
 
 
-def _int_zeros(count: int) -> np.ndarray:
+def int_zeros(count: int) -> np.ndarray:
+    """An array of zeros as compiled payloads take it."""
     return np.zeros(count, np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ from reference_decoder import Camera, Decoder
 from reference_decoder.decoder import peek_motion
 from reference_decoder.units import UnitReader, level_limits
 from reference_encoder.content import Avatar, ContentError, Motion
+from reference_encoder.motion_model import motion_model, step_codes
+from reference_encoder.motion_search import Residuals, search
 from reference_encoder.quantise import (
     Settings,
     Steps,
     check_avatar,
     integer_steps,
     integer_weights,
-    motion_symbols,
     rest_offsets,
     small_rotations,
     spatial_order,
@@ -52,7 +54,9 @@ def encode(
     motion = motion.on(avatar)
     check_motion(avatar, motion)
     steps = integer_steps(avatar, settings)
-    sequence, header = headers(avatar, motion, steps, settings)
+    model = motion_model(avatar, motion)
+    codes = step_codes(model, settings)
+    sequence, header = headers(avatar, motion, steps, codes, settings)
     limits = level_limits(spec.standard(), sequence["level"])
     known = limits | header
     stream = [
@@ -66,7 +70,9 @@ def encode(
         stream.append(unit(kind, values, known, checksum=settings.checksums))
     contexts: dict[str, Any] = {}
     next_frame = -1
-    for values in motion_units(motion_symbols(motion, steps), header, motion, settings):
+    keys = key_frames(motion, settings)
+    longest = max(1, min(settings.frames_per_unit, limits["max_unit_frames"]))
+    for values in motion_units(search(model, codes, keys, settings), keys, longest):
         known["next_frame"] = next_frame
         stream.append(unit("motion", values, known, contexts, checksum=settings.checksums))
         next_frame = values["first_frame"] + values["frame_count"] + 1
@@ -94,7 +100,7 @@ def check_motion(avatar: Avatar, motion: Motion) -> None:
 
 
 def headers(
-    avatar: Avatar, motion: Motion, steps: Steps, settings: Settings
+    avatar: Avatar, motion: Motion, steps: Steps, codes: np.ndarray, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """§5.4, §5.5 The elements of the sequence header and of the avatar header."""
     standard = spec.standard()
@@ -105,8 +111,6 @@ def headers(
         "joint_count": rig.count,
         "joint_parent": np.maximum(rig.parents, 0),
         "joint_offset": to_integers(rest_offsets(rig), 2.0**-20),
-        "joint_rotation_step": steps.joints,
-        "translation_step": steps.translation,
         "gaussian_count": gaussians.count,
         "chunk_size": min(settings.chunk_size, gaussians.count),
         "sh_degree": gaussians.sh_degree,
@@ -118,8 +122,8 @@ def headers(
         "opacity_step": steps.opacity,
         "sh_step": steps.sh,
         "expression_count": len(avatar.expression_names),
-        "expression_weight_step": steps.expression_weight,
         "expression_offset_step": steps.expression_offset,
+        "step_code": codes,
     }
     sequence = {
         "signature": int.from_bytes(b"HGA1", "big"),
@@ -275,56 +279,27 @@ def offset_values(offsets: np.ndarray) -> dict[str, Any]:
     return {"offset_flag": moved.astype(np.int64), "offset_residual": residual}
 
 
-def motion_units(
-    symbols: np.ndarray, header: Mapping[str, Any], motion: Motion, settings: Settings
-) -> Iterator[dict[str, Any]]:
-    """§5.8 The elements of every motion unit."""
-    frames = len(symbols)
-    interval = max(1, round(settings.random_access * motion.fps)) if settings.random_access else frames
-    limit = level_limits(spec.standard(), choose_level(header))["max_unit_frames"]
-    longest = max(1, min(settings.frames_per_unit, limit))
-    for start in range(0, frames, interval):
-        stop = min(start + interval, frames)
+def motion_units(residuals: Residuals, keys: np.ndarray, longest: int) -> Iterator[dict[str, Any]]:
+    """§5.8 The elements of every motion unit; `keys` (F,) are the random access points."""
+    starts = [*np.flatnonzero(keys).tolist(), len(keys)]
+    for start, stop in pairwise(starts):
         for first in range(start, stop, longest):
-            last = min(first + longest, stop)
-            yield motion_values(symbols, first, last, start, header)
+            part = slice(first, min(first + longest, stop))
+            symbols = residuals.symbols[part]
+            yield {
+                "key_flag": int(first == start),
+                "frame_count": len(symbols) - 1,
+                "first_frame": first,
+                "step_shift": residuals.shifts[part],
+                "residual_magnitude": np.abs(symbols),
+                "residual_sign": symbols < 0,
+            }
 
 
-def motion_values(
-    symbols: np.ndarray, first: int, last: int, start: int, header: Mapping[str, Any]
-) -> dict[str, Any]:
-    """§7.5.2 The elements of the unit with frames first..last-1 whose random access point is frame `start`."""
-    residuals, predictors = [], []
-    for f in range(first, last):
-        zero = np.zeros_like(symbols[0])
-        previous = symbols[f - 1] if f > start else zero
-        before = symbols[f - 2] if f > start + 1 else previous
-        candidates = [wrapped(symbols[f] - previous), wrapped(symbols[f] - 2 * previous + before)]
-        costs = [np.log2(1.0 + np.abs(candidate)).sum() for candidate in candidates]
-        predictors.append(int(f > start and costs[1] < costs[0]))
-        residuals.append(candidates[predictors[-1]])
-    residual, joints = np.array(residuals), header["joint_count"]
-    rotation = residual[:, 3 : 3 + 3 * joints].reshape(-1, joints, 3)
-    weights = residual[:, 3 + 3 * joints :]
-    return {
-        "key_flag": int(first == start),
-        "frame_count": last - first - 1,
-        "first_frame": first,
-        "predictor": predictors,
-        "translation_residual": residual[:, :3],
-        "joint_residual_flag": rotation.any(axis=2),
-        "joint_residual": rotation,
-        "weight_residual_flag": weights != 0,
-        "expression_residual": weights,
-    }
-
-
-def wrapped(residual: np.ndarray) -> np.ndarray:
-    """§7.2.2 Residuals of rotations and weights in 16 bits, of translations in 24, as the decoder wraps them."""
-    bits = np.full(residual.shape, 16)
-    bits[:3] = 24
-    half = 1 << (bits - 1)
-    return ((residual + half) & (2 * half - 1)) - half
+def key_frames(motion: Motion, settings: Settings) -> np.ndarray:
+    """§6.8 (F,) which frames are random access points."""
+    interval = max(1, round(settings.random_access * motion.fps)) if settings.random_access else motion.count
+    return np.arange(motion.count) % interval == 0
 
 
 def add_hashes(

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 import spec
-from reference_encoder.content import Avatar, ContentError, Motion, Rig
+from reference_encoder.content import Avatar, ContentError, Rig
 
 _C = spec.standard().constant_values
 
@@ -32,7 +32,10 @@ class Settings:
     weight_bits: int = 12
     expression_step: float = 2.0**-13  # m
     expression_weight_step: float = 1 / 512
-    motion_tolerance: float = 0.00025  # m: what one quantiser step of a joint moves at the end of its lever
+    motion_tolerance: float = 0.0005  # m: the largest error of a joint
+    shell_tolerance: float = 0.001  # m: the largest error of the body around a joint
+    motion_quantum: float = 0.9  # what one quantiser step of a joint moves, in motion tolerances
+    motion_lambda: float = 0.3  # bits that an error of the size of the tolerance is worth
     random_access: float = 1.0  # seconds between random access points
     frames_per_unit: int = 128  # 1 for the lowest delay
     chunk_size: int = 32768  # Gaussians that decode together
@@ -48,9 +51,6 @@ class Steps:
     rotation: int  # Q.28 rad
     opacity: int  # Q.14
     sh: tuple[int, ...]  # Q.12, by band
-    joints: tuple[int, ...]  # Q.28 rad, by joint
-    translation: int  # Q.20 m
-    expression_weight: int  # Q.14
     expression_offset: int  # Q.20 m
 
 
@@ -60,16 +60,14 @@ def to_integers(values: np.ndarray | float, quantum: float) -> np.ndarray:
 
 
 def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
-    """§5.5 Steps for this avatar; joints get theirs from their levers, so that error is spent in metres."""
+    """§5.5 Steps for this avatar; those of its pose depend on the motion (`motion_model`)."""
 
     def step(value: float, fraction_bits: int, low: int, high: int) -> int:
         return int(to_integers(np.clip(value * 2**fraction_bits, low, high), 1))
 
-    # Quantised values must reach their largest: 2 pi in 16 bits, the 63 degrees that `small_rotations` leaves in 20,
-    # weight 4 in 16; and the difference of two offsets must fit 18 bits.
-    finest = -(-_C["ROTATION_LIMIT"] // 32767)
+    # Quantised values must reach their largest: the 63 degrees that `small_rotations` leaves in 20 bits; and the
+    # difference of two offsets must fit 18 bits.
     farthest = float(np.abs(avatar.expressions).max(initial=0.0))
-    levers = lever_arms(avatar)
     degree = avatar.gaussians.sh_degree
     return Steps(
         position=step(settings.position_step, 20, 1, 262144),
@@ -79,35 +77,10 @@ def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
         sh=tuple(
             step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)
         ),
-        joints=tuple(step(settings.motion_tolerance / lever, 28, finest, 134217728) for lever in levers),
-        translation=step(settings.motion_tolerance / 2, 20, 1, 1048576),
-        expression_weight=step(settings.expression_weight_step, 14, 3, 16384),
         expression_offset=step(
             settings.expression_step, 20, 1 + int(min(farthest, 2) * 2**20 / 65535), 262144
         ),
     )
-
-
-def lever_arms(avatar: Avatar) -> np.ndarray:
-    """(J,) metres: the farthest Gaussian that a joint or a descendant of it moves, at least 2 cm."""
-    rig = avatar.rig
-    levers = np.full(rig.count, 0.02)
-    ancestors = [_ancestors(rig.parents, j) for j in range(rig.count)]
-    for j in range(rig.count):
-        moved = (avatar.skin_joints == j) & (avatar.skin_weights > 0.1)
-        positions = avatar.gaussians.positions[moved.any(axis=1)]
-        for ancestor in ancestors[j] if len(positions) else []:
-            reach = np.linalg.norm(positions - rig.joints[ancestor], axis=1).max()
-            levers[ancestor] = max(levers[ancestor], reach)
-    return levers
-
-
-def _ancestors(parents: np.ndarray, joint: int) -> list[int]:
-    chain = []
-    while joint >= 0:
-        chain.append(joint)
-        joint = int(parents[joint])
-    return chain
 
 
 def check_avatar(avatar: Avatar) -> None:
@@ -193,28 +166,3 @@ def integer_weights(
     padding = ((0, 0), (0, _C["INFLUENCES"] - chosen.shape[1]))
     counts = (integers > 0).sum(axis=1)
     return np.pad(np.where(chosen == 255, 0, chosen), padding), np.pad(integers, padding), counts
-
-
-def motion_symbols(motion: Motion, steps: Steps) -> np.ndarray:
-    """§7.5.1 (F, 3 + 3J + E) the quantised pose of every frame."""
-    frames = motion.count
-    translation = to_integers(motion.translations, steps.translation / 2**20)
-    quanta = np.array(steps.joints)[None, :, None] / 2**28
-    rotation = np.floor(whole_turns_removed(motion.rotations) / quanta + 0.5).astype(np.int64)
-    weights = to_integers(motion.expressions, steps.expression_weight / 2**14)
-    if (np.abs(motion.translations) > _C["WORLD_LIMIT"] / 2**20).any() or (
-        np.abs(translation) > 8388607
-    ).any():
-        frame = int(np.argmax(np.abs(motion.translations).max(axis=1)))
-        raise ContentError(f"the root is too far from the origin in frame {frame}")
-    limit = _C["EXPRESSION_WEIGHT_LIMIT"] // steps.expression_weight
-    return np.concatenate(
-        [translation, rotation.reshape(frames, -1), np.clip(weights, -limit, limit)], axis=1
-    )
-
-
-def whole_turns_removed(rotations: np.ndarray) -> np.ndarray:
-    """The same rotations (..., 3) with angles of at most one turn: a spin that was unwrapped has more."""
-    angles = np.linalg.norm(rotations, axis=-1, keepdims=True)
-    turns = np.ceil(angles / (2 * np.pi) - 1)
-    return np.where(turns > 0, rotations * (1 - 2 * np.pi * turns / np.maximum(angles, 1)), rotations)

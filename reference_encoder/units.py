@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 import spec
 from reference_decoder import jit
-from reference_decoder.payload import write_payload
+from reference_decoder.payload import int_zeros, write_payload
 from reference_decoder.units import UNIT_STRUCTURES, crc32
 from spec.bits import BitWriter
 from spec.load import Structure
-from spec.ports import Source, WritePort, given, payload_contexts
+from spec.ports import Source, WritePort, given
 from spec.walk import walk
 
 
@@ -26,16 +24,8 @@ class FastWritePort(WritePort):
         if not structure.coded:
             yield
             return
-        functions = {"reset_contexts": jit.function("reset_contexts")}
-        contexts = payload_contexts(
-            self.standard,
-            structure,
-            self.values,
-            self.contexts,
-            functions,
-            lambda count: np.zeros(count, np.int64),
-        )
-        payload = write_payload(structure, {**self.values, **self.arrays}, contexts)
+        contexts = self.start_contexts(structure, self.contexts, int_zeros)
+        payload = write_payload(structure, {**self.arrays, **self.values}, contexts)
         self.writer.write("b", len(payload), payload)
 
 
@@ -54,7 +44,8 @@ def unit(
     """
     standard = spec.standard()
     writer = BitWriter()
-    port = FastWritePort(standard, dict(known), writer, {}, given(values), contexts)
+    functions = {"reset_contexts": jit.function("reset_contexts")}
+    port = FastWritePort(standard, dict(known), writer, functions, given(values), contexts)
     port.arrays = values
     walk(standard, UNIT_STRUCTURES[kind], port)
     return frame_unit(kind, writer.bytes(), checksum=checksum)

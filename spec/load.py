@@ -155,13 +155,17 @@ Node = Element | Let | Check | For | While | If | Call
 
 @dataclass(frozen=True)
 class Structure:
-    """A named piece of syntax. A `coded` structure is one arithmetic-coded payload."""
+    """A named piece of syntax. A `coded` structure is one arithmetic-coded payload.
+
+    A `persistent` one goes on where the unit before ended: with its contexts and the arrays that it derives.
+    """
 
     name: str
     clause: str
     title: str
     about: str
     coded: bool
+    persistent: bool
     nodes: tuple[Node, ...]
 
 
@@ -221,6 +225,12 @@ class Standard:
             if structure.coded:
                 bases |= self._payload_contexts(structure.name)[0]
         return bases
+
+    def persistent_arrays(self, structure: str) -> dict[str, tuple[Expression, ...]]:
+        """§5.2.6 The arrays that a persistent payload derives and keeps from unit to unit -> their sizes."""
+        if not self.structures[structure].persistent:
+            return {}
+        return {n.name: n.dims for n in self.nodes(structure) if isinstance(n, Let) and n.dims}
 
     def context_count(self, structure: str) -> int:
         """§8.3 The number of contexts of a coded payload."""
@@ -311,7 +321,8 @@ def _structure(name: str, entry: dict[str, Any]) -> Structure:
         nodes = _nodes(entry["syntax"], entry["clause"])
     except Exception as error:
         raise SyntaxDescriptionError(f"structure {name}: {error}") from error
-    return Structure(name, entry["clause"], entry["title"], entry["about"], entry.get("coded", False), nodes)
+    coded, persistent = entry.get("coded", False), entry.get("persistent", False)
+    return Structure(name, entry["clause"], entry["title"], entry["about"], coded, persistent, nodes)
 
 
 def _nodes(entries: list[dict[str, Any]], clause: str) -> tuple[Node, ...]:

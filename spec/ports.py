@@ -140,6 +140,23 @@ class ValuePort:
             target = target[position]
         target[index[-1]] = value
 
+    def start_contexts(
+        self, structure: Structure, kept: dict[str, Any], zeros: Callable[[int], Any] = lambda n: [0] * n
+    ) -> Any:
+        """§5.2.6 The contexts with which a coded payload starts; puts the arrays that persist into `values`.
+
+        They are fresh unless the structure is persistent, the unit is not a key unit and `kept` has them.
+        """
+        if structure.name not in kept or self.values.get("key_flag", 1) == 1:
+            count = self.standard.context_count(structure.name)
+            kept[structure.name] = zeros(2 * count)
+            self.functions["reset_contexts"](kept[structure.name], count)
+            for name, (size,) in self.standard.persistent_arrays(structure.name).items():
+                kept[name] = zeros(size.evaluate(self.scope))
+        for name in self.standard.persistent_arrays(structure.name):
+            self.values[name] = kept[name]
+        return kept[structure.name] if structure.persistent else kept.pop(structure.name)
+
     def _zeros(self, dims: tuple[Any, ...]) -> list[Any]:
         counts = [dim.evaluate(self.scope) for dim in dims]
 
@@ -181,8 +198,8 @@ class _Scope(dict[str, Any]):
 class ReadPort(ValuePort):
     """§8 Reads elements from the payload of one unit.
 
-    `contexts` keeps the contexts of persistent payloads by structure name; a payload whose contexts
-    are not there, or for which `values["key_flag"]` says so, starts with fresh ones.
+    `contexts` keeps the contexts of persistent payloads by structure name and their arrays by array name; a
+    payload whose contexts are not there, or for which `values["key_flag"]` says so, starts with fresh ones.
     """
 
     def __init__(
@@ -237,7 +254,7 @@ class ReadPort(ValuePort):
         return value
 
     def start_payload(self, structure: Structure) -> None:
-        self._active = payload_contexts(self.standard, structure, self.values, self.contexts, self.functions)
+        self._active = self.start_contexts(structure, self.contexts)
         start = self.reader.position // 8
         self.functions["start_engine"](self.reader.data, self._engine, start, self.reader.end // 8)
 
@@ -251,25 +268,6 @@ class ReadPort(ValuePort):
             left = engine[1] - engine[0]
             self.fail("coded_payload_length", f"{left} bytes left over in a coded payload", engine[0] * 8)
         self.reader.position = self.reader.end
-
-
-def payload_contexts(
-    standard: Standard,
-    structure: Structure,
-    values: Values,
-    kept: dict[str, Any],
-    functions: Functions,
-    zeros: Callable[[int], Any] = lambda count: [0] * count,
-) -> Any:
-    """§8.3.1 The contexts with which a coded payload starts: fresh ones, or those the motion unit before left."""
-    if structure.name not in kept or values.get("key_flag", 1) == 1:
-        count = standard.context_count(structure.name)
-        kept[structure.name] = zeros(2 * count)
-        functions["reset_contexts"](kept[structure.name], count)
-    contexts = kept[structure.name]
-    if structure.name != "motion_frames":
-        del kept[structure.name]
-    return contexts
 
 
 Source = Callable[[Element, tuple[int, ...], int, int], Any]
@@ -327,7 +325,7 @@ class WritePort(ValuePort):
         self.functions[binarisation.encode](self._output, self._engine, self._active, context, size, value)
 
     def start_payload(self, structure: Structure) -> None:
-        self._active = payload_contexts(self.standard, structure, self.values, self.contexts, self.functions)
+        self._active = self.start_contexts(structure, self.contexts)
         self._output = bytearray(64)
         self.functions["start_encoder"](self._engine)
 

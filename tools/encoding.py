@@ -27,7 +27,7 @@ from tools.parameters import Span
 QUALITIES = {"high": 0.5, "normal": 1.0, "small": 2.0, "tiny": 4.0}
 """By how much each preset multiplies every quantiser step."""
 
-_STEPS = re.compile(r"_step$|^motion_tolerance$")
+_STEPS = re.compile(r"_(step|tolerance)$")
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
 
 
