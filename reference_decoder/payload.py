@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -46,6 +46,7 @@ class CompiledPayload:
         contexts: np.ndarray,
         values: Values,
         arrays: Mapping[str, np.ndarray],
+        written: Sequence[np.ndarray] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Runs it; returns the fault record and the 1/256 bits spent by element (accounting only)."""
         fault = np.full(16, FAULT_NONE, np.int64)
@@ -53,7 +54,6 @@ class CompiledPayload:
         given = (values[name] for name in self.code.scalars)
         scalars = [value if isinstance(value, np.ndarray) else int(value) for value in given]
         filled = [arrays[name] for name, _ in self.code.arrays]
-        written = [arrays[name] for name in self.code.streams if name in arrays]
         self.run(buffer, engine, contexts, fault, spent, *scalars, *filled, *written)
         return fault, spent
 
@@ -132,13 +132,11 @@ def write_payload(structure: Structure, values: Values, contexts: np.ndarray) ->
     payload = compiled(structure.name, "write")
     kept = {n: values[n] for n in spec.standard().persistent_arrays(structure.name)}
     arrays = payload.allocate(values, spec.standard().constant_values, kept)
-    for name in (*arrays, *payload.code.streams):
-        if name in values and name not in kept:
-            arrays[name] = np.ascontiguousarray(values[name], _SCOPE_DTYPE)
-    output = np.zeros(65536 + 8 * sum(array.size for array in arrays.values()), np.uint8)
+    written = [np.ascontiguousarray(values[e.name], _SCOPE_DTYPE) for e in payload.code.elements]
+    output = np.zeros(65536 + 8 * sum(array.size for array in written), np.uint8)
     engine = np.zeros(3, np.int64)
     jit.function("start_encoder")(engine)
-    fault, _ = payload.call(output, engine, contexts, values, arrays)
+    fault, _ = payload.call(output, engine, contexts, values, arrays, written)
     if fault[0] == FAULT_FULL:
         raise MemoryError(f"{structure.name}: the payload is larger than its bound")
     if fault[0] != FAULT_NONE:

@@ -90,7 +90,6 @@ class PayloadCode:
     source: str
     scalars: tuple[str, ...]
     arrays: tuple[tuple[str, tuple[Expression, ...]], ...]
-    streams: tuple[str, ...]  # elements without subscripts, of which a writer gets all values in order
     elements: tuple[Element, ...]
 
 
@@ -101,7 +100,8 @@ FAULT_NONE, FAULT_OVERRUN, FAULT_FULL = -1, -2, -3
 class CompilePort:
     """§8 Emits a function that reads (or writes) a whole coded payload without interpretation.
 
-    The function works on arrays. It stops at the first fault and leaves in `fault` the number of the
+    The function works on arrays. A writer takes all values of an element from an array of their own, those of an
+    element without subscripts in the order of writing, so that functions see what a reader would. It stops at the first fault and leaves in `fault` the number of the
     element, its value, its range, the byte position and the index.
     """
 
@@ -121,14 +121,15 @@ class CompilePort:
         target = _target(element)
         if self.mode == "write":
             if element.index:
-                self._emit(f"value = {target}")
+                self._emit(f"value = {_target(element, 'values_of_')}")
             else:
-                self._emit(f"{target} = value = {target}_values[{target}_next]; {target}_next += 1")
+                self._emit(f"value = values_of_{target}[next_{target}]; next_{target} += 1")
             self._range_check(element, "engine[2]")
             self._emit(f"if engine[2] + 64 > len(output): fault[0] = {FAULT_FULL}; return")
             self._emit(
                 f"{binarisation.encode}(output, engine, contexts, {context}, {element.descriptor.size}, value)"
             )
+            self._emit(f"{target} = value")
             return
         self._emit("before = engine[0]")
         self._emit(
@@ -201,7 +202,6 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     walk(standard, structure, port)
     nodes = list(standard.nodes(structure))
     arrays = {n.name: n.dims for n in nodes if isinstance(n, Element | Let) and n.dims}
-    streams = tuple(n.name for n in nodes if isinstance(n, Element) and not n.index)
     local = {n.name for n in nodes if isinstance(n, Element | Let) and not n.index} | {
         n.variable for n in nodes if isinstance(n, For)
     }
@@ -210,17 +210,17 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     buffer = "output" if mode == "write" else "data"
     parameters = [buffer, "engine", "contexts", "fault", "spent", *scalars, *arrays]
     if mode == "write":
-        parameters += [f"{name}_values" for name in streams]
+        parameters += [f"values_of_{name}" for name in port.elements]
     head = [f"def {mode}_{structure}({', '.join(parameters)}):"]
     if mode != "write":
         head.append("    limit = engine[1] + ENGINE_MAX_OVERRUN")
     else:
-        head += [f"    {name}_next = 0" for name in streams]
+        head += [f"    next_{name} = 0" for name, element in port.elements.items() if not element.index]
     if mode == "account":
         head.append("    mark = engine_information(engine)")
     source = "\n".join(head + port.lines) + "\n"
     name = f"{mode}_{structure}"
-    return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), streams, tuple(port.elements.values()))
+    return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), tuple(port.elements.values()))
 
 
 def _names(node: Node) -> frozenset[str]:
@@ -237,9 +237,10 @@ def _names(node: Node) -> frozenset[str]:
     return frozenset[str]().union(*(expression.names for expression in expressions))
 
 
-def _target(node: Element | Let) -> str:
+def _target(node: Element | Let, prefix: str = "") -> str:
     """Where a compiled payload keeps a value."""
-    return f"{node.name}[{', '.join(str(i) for i in node.index)}]" if node.index else node.name
+    name = prefix + node.name
+    return f"{name}[{', '.join(str(i) for i in node.index)}]" if node.index else name
 
 
 def _subscript(index: tuple[Expression, ...]) -> str:

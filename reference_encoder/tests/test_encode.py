@@ -18,7 +18,7 @@ from reference_decoder.decoder import peek_motion
 from reference_decoder.units import UnitReader
 from reference_encoder import float_model
 from reference_encoder.content import Avatar, ContentError, Gaussians, Motion, Rig
-from reference_encoder.encode import add_hashes, encode, offset_values, skin_values, wrapped
+from reference_encoder.encode import add_hashes, encode
 from reference_encoder.quantise import Settings
 
 
