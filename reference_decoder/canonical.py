@@ -25,7 +25,7 @@ class Canonical:
     offsets: list[
         Array
     ]  # of each expression: (N, 3) Q.20 m (Executed), or moved Gaussians and offsets (Compiled)
-    surface_neighbour: Array  # (N, 2), once all chunks are there
+    surface_neighbour: Array | None = None  # (N, 2), from the first expression on
     chunks: set[int] = field(default_factory=set)
     expressions: set[int] = field(default_factory=set)
 
@@ -41,7 +41,6 @@ class Canonical:
             joint=engine.array((n, 8), np.uint8),
             weight=engine.array((n, 8), np.int32),
             offsets=[engine.no_offsets(n) for _ in range(avatar["expression_count"])],
-            surface_neighbour=engine.array((n, 2), np.int32),
         )
 
     def copy(self, engine: Engine) -> Canonical:
@@ -74,14 +73,18 @@ class Canonical:
         skin = v["skin_joint"], v["skin_weight"], v["influence_count"], v["skin_weight_bits"]
         f["decode_skin"](*skin, count, first, self.joint, self.weight)
         self.chunks.add(v["chunk_index"])
-        if self.is_complete(v):
-            window = spec.standard().constant_values["SURFACE_WINDOW"]
-            self.surface_neighbour = engine.array((v["gaussian_count"], 2), np.int32)
-            f["find_neighbours"](self.position, v["gaussian_count"], window, self.surface_neighbour)
 
     def is_complete(self, avatar: Mapping[str, Any]) -> bool:
         """§6.7 Whether every chunk has been received, as expressions need."""
         return len(self.chunks) == -(-avatar["gaussian_count"] // avatar["chunk_size"])
+
+    def neighbours(self, engine: Engine, avatar: Mapping[str, Any]) -> Array:
+        """§7.4 The neighbours by which expressions are predicted; every chunk has been received."""
+        if self.surface_neighbour is None:
+            count, window = avatar["gaussian_count"], spec.standard().constant_values["SURFACE_WINDOW"]
+            self.surface_neighbour = engine.array((count, 2), np.int32)
+            engine.functions["find_neighbours"](self.position, count, window, self.surface_neighbour)
+        return self.surface_neighbour
 
     def add_expression(self, engine: Engine, v: Mapping[str, Any]) -> None:
         """§7.4 Decodes one expression unit, whose elements are in `v`."""

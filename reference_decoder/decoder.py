@@ -154,7 +154,7 @@ class Decoder:
                 return
             message = "an expression before the canonical units of all chunks"
             raise self._violation("expression_after_canonical", message, unit.payload_start * 8)
-        values["surface_neighbour"] = self.canonical.surface_neighbour
+        values["surface_neighbour"] = self.canonical.neighbours(self.engine, values)
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._writable().add_expression(self.engine, values)
 
