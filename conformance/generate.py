@@ -33,8 +33,8 @@ SMALL: dict[str, Any] = {
 
 VISIBLE: dict[str, Any] = {
     "joint_offset": _between(-300000, 300000),
-    "step_code": _between(0, 60),
-    "residual_magnitude": _between(0, 99),
+    "step_code": [_between(0, 70)] * 3 + [_between(60, 150)] * 1020,
+    "residual_magnitude": lambda generator, *ends: generator.choice((0, 0, 1, generator.randint(0, 99))),
     "sh_step": _between(1, 300),
     "scale_blur": _between(15 << 16, 19 << 16),
     "opacity_step": _between(1, 4000),

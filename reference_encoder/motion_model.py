@@ -15,6 +15,7 @@ _C = spec.standard().constant_values
 
 SMALLEST_REACH = 0.03  # m: there is a body around every joint
 MOVING_WEIGHT = 0.5  # a Gaussian with less belongs to another joint
+LEAST_TURN = 0.3  # of a component's turn near the rest pose: next to a full turn it would vanish
 FINEST_ROTATION = 256  # Q.28 rad; from there on residuals reach every rotation
 FINEST_TRANSLATION = 16  # Q.20 m
 
@@ -26,6 +27,8 @@ class MotionModel:
     parents: np.ndarray  # (J,)
     target: np.ndarray  # (F, C) float64, in the fixed-point format of each component
     unit: np.ndarray  # (C,) metres, radians or weights for 1 in that format
+    offsets: np.ndarray  # (J, 3) metres, from the parent
+    matrices: np.ndarray  # (F, J, 3, 3) turn of each joint in the world
     axes: np.ndarray  # (F, 3J, 3) turn of the joint in the world per radian of each rotation component
     places: np.ndarray  # (F, J, 3) metres
     reach: np.ndarray  # (J,) metres: how far the body around a joint extends
@@ -45,7 +48,9 @@ def motion_model(avatar: Avatar, motion: Motion) -> MotionModel:
     unit = np.repeat([2.0**-20, 2.0**-28, 2.0**-14], [3, 3 * joints, weights.shape[1]])
     target = np.concatenate([motion.translations, rotations.reshape(frames, -1), weights], axis=1) / unit
     parents = np.asarray(avatar.rig.parents, np.int64)
-    return MotionModel(parents, target, unit, axes.reshape(frames, -1, 3), places, reaches(avatar))
+    offsets = rest_offsets(avatar.rig)
+    axes = axes.reshape(frames, -1, 3)
+    return MotionModel(parents, target, unit, offsets, matrices, axes, places, reaches(avatar))
 
 
 def kinematics(rig: Rig, rotations: np.ndarray, translations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +111,9 @@ def levers(model: MotionModel) -> np.ndarray:
         j, axis = n // 3, model.axes[:, n]
         arms = model.places[:, table[j, : counts[j]]] - model.places[:, [j]]
         moved = np.linalg.norm(np.cross(axis[:, None], arms), axis=-1).max(axis=1)
-        body = 0.7 * model.reach[j] * np.linalg.norm(axis, axis=1)
+        short = np.maximum(np.linalg.norm(axis, axis=1), 1e-9)
+        moved *= np.maximum(LEAST_TURN / short, 1)
+        body = 0.7 * model.reach[j] * np.maximum(short, LEAST_TURN)
         result[n] = max(np.sqrt((moved**2).mean()), np.sqrt((body**2).mean()))
     return result
 

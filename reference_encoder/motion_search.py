@@ -3,8 +3,9 @@
 A frame is searched about its true pose, where errors of joints are linear in errors of components. The
 search starts from residuals chosen from the root outwards, each so that it makes up for the errors of the
 joints before it, and then changes single residuals and pairs while that lowers bits plus weighted squared
-errors. Errors beyond the limits cost so much that they are kept wherever that is possible; where it is not
-the steps of the frame are halved.
+errors. Errors beyond the limits cost so much that they are kept wherever that is possible. What is found is
+checked by forward kinematics of the decoded pose; if it does not keep the limits another start is tried, and
+then the steps of the frame are halved.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ LARGEST = (1 << 24) - 1  # magnitude of a residual
 CLASSES = 15  # context sets of magnitudes
 SHIFTS = 4
 TABLE = 16  # magnitudes whose cost is looked up
-MARGIN = 0.99  # of a limit: errors are linear only nearly
+RETRIES = 4  # of a frame whose errors are linear only nearly
 SWEEPS = 6
 PAIR_SWEEPS = 2
 PAIR_SLACK = 12.0  # bits that the first change of a pair may lose
-STARTS = np.array([0.3, 1.0, 0.1, 3.0, 0.03, 10.0, 0.0, 0.6])  # how much a start prefers plain rounding; 0: only
+STARTS = np.array(
+    [0.3, 1.0, 0.1, 3.0, 0.03, 10.0, 0.0, 0.6]
+)  # how much a start prefers plain rounding; 0: only
 SMALL_TURN = 0.0005  # weight of turns against displacements in a start, m^2
 
 
@@ -62,19 +65,37 @@ def search(model: MotionModel, codes: np.ndarray, keys: np.ndarray, settings: Se
     frames, count = model.target.shape
     table, counts = descendants(model.parents)
     standard = spec.standard()
-    bases = np.array([standard.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")])
+    bases = np.array(
+        [standard.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
+    )
     contexts = np.zeros(2 * standard.context_count("motion_frames"), np.int64)
-    limits = np.maximum([settings.motion_tolerance, settings.shell_tolerance], 1e-9) * MARGIN
+    limits = np.maximum([settings.motion_tolerance, settings.shell_tolerance], 1e-9)
     symbols, poses = np.zeros((frames, count), np.int64), np.zeros((frames, count), np.int64)
     shifts = np.zeros(frames, np.int64)
-    body = (np.asarray(model.parents), table, counts, model.reach)
-    _search(model.target, model.unit, model.axes, model.places, body, np.asarray(codes), keys, limits,
-            settings.motion_lambda, bases, contexts, symbols, shifts, poses)  # fmt: skip
+    body = (np.asarray(model.parents), table, counts, model.reach, model.offsets)
+    _search(model.target, model.unit, model.axes, model.places, model.matrices, body, np.asarray(codes), keys,
+            limits, settings.motion_lambda, bases, contexts, symbols, shifts, poses)  # fmt: skip
     return Residuals(symbols, shifts, poses)
 
 
 @njit(**jit.OPTIONS)
-def _search(target, unit, axes, places, body, codes, keys, limits, weight, bases, contexts, symbols, shifts, poses):
+def _search(
+    target,
+    unit,
+    axes,
+    places,
+    matrices,
+    body,
+    codes,
+    keys,
+    limits,
+    weight,
+    bases,
+    contexts,
+    symbols,
+    shifts,
+    poses,
+):
     frames, count = target.shape
     joints = len(body[0])
     steps = np.array([_component_step(code) for code in codes])
@@ -94,7 +115,7 @@ def _search(target, unit, axes, places, body, codes, keys, limits, weight, bases
                 predicted[n] = _predict_component(steps[n], bound, earlier[n], moments[n])
                 classes[n], sign_sets[n] = 1 + _residual_class(means[n]), 1 + signs[n]
         costs = _costs(contexts, bases)
-        problem = (target[f], unit, axes[f], places[f], predicted, steps, classes, sign_sets)
+        problem = (target[f], unit, axes[f], places[f], predicted, steps, classes, sign_sets, matrices[f])
         shifts[f] = _frame(problem, body, limits, weight, costs, symbols[f])
         _adapt(contexts, bases, symbols[f], shifts[f], classes, sign_sets)
         for n in range(count):
@@ -213,7 +234,7 @@ def _moved(n, change, j, problem, errors):
 
 @njit(**jit.OPTIONS)
 def _apply(n, change, problem, body, limits, errors):
-    _, table, counts, reach = body
+    _, table, counts, reach, _ = body
     g = max(n // 3 - 1, 0)
     for i in range(counts[g]):
         j = table[g, i]
@@ -226,7 +247,7 @@ def _apply(n, change, problem, body, limits, errors):
 @njit(**jit.OPTIONS)
 def _difference(n, change, problem, body, limits, weight, errors):
     """By how much the penalty of all joints grows with a change."""
-    _, table, counts, reach = body
+    _, table, counts, reach, _ = body
     g = max(n // 3 - 1, 0)
     total = 0.0
     for i in range(counts[g]):
@@ -234,6 +255,57 @@ def _difference(n, change, problem, body, limits, weight, errors):
         x, y, z, a, b, c = _moved(n, change, j, problem, errors)
         total += _penalty(_used(x, y, z, a, b, c, reach[j], limits), weight) - _penalty(errors[j, 6], weight)
     return total
+
+
+@njit(**jit.OPTIONS)
+def _exactly_used(k, shift, problem, body, limits):
+    """What share of the limits the pose of residuals k uses, by forward kinematics of its own."""
+    _, unit, _, places, predicted, steps, _, _, matrices = problem
+    parents, _, _, reach, offsets = body
+    joints = len(parents)
+    pose = np.empty(3 + 3 * joints)
+    for n in range(len(pose)):
+        value = _limit(predicted[n] + k[n] * (steps[n] >> shift), _component_limit(n, joints))
+        pose[n] = value * unit[n]
+    turned, moved, local = np.empty((joints, 3, 3)), np.empty((joints, 3)), np.empty((3, 3))
+    worst = 0.0
+    for j in range(joints):
+        _rotation(pose[3 + 3 * j], pose[4 + 3 * j], pose[5 + 3 * j], local)
+        p, apart, turn = parents[j], 0.0, 0.0
+        for r in range(3):
+            moved[j, r] = offsets[0, r] + pose[r]
+            if j:
+                moved[j, r] = moved[p, r]
+                for c in range(3):
+                    moved[j, r] += turned[p, r, c] * offsets[j, c]
+            for c in range(3):
+                turned[j, r, c] = local[r, c]
+                if j:
+                    turned[j, r, c] = 0
+                    for i in range(3):
+                        turned[j, r, c] += turned[p, r, i] * local[i, c]
+                turn += (turned[j, r, c] - matrices[j, r, c]) ** 2
+            apart += (moved[j, r] - places[j, r]) ** 2
+        surface = math.sqrt(apart) + reach[j] * math.sqrt(turn / 2)
+        worst = max(worst, math.sqrt(apart) / limits[0], surface / limits[1])
+    return worst
+
+
+@njit(**jit.OPTIONS)
+def _rotation(x, y, z, matrix):
+    """The matrix of a rotation vector."""
+    squared = x * x + y * y + z * z
+    angle = math.sqrt(squared)
+    a = math.sin(angle) / angle if angle > 1e-6 else 1.0
+    b = (1 - math.cos(angle)) / squared if angle > 1e-6 else 0.5
+    matrix[0, 0], matrix[1, 1], matrix[2, 2] = (
+        1 - b * (y * y + z * z),
+        1 - b * (x * x + z * z),
+        1 - b * (x * x + y * y),
+    )
+    matrix[0, 1], matrix[1, 0] = b * x * y - a * z, b * x * y + a * z
+    matrix[0, 2], matrix[2, 0] = b * x * z + a * y, b * x * z - a * y
+    matrix[1, 2], matrix[2, 1] = b * y * z - a * x, b * y * z + a * x
 
 
 # The search of one frame
@@ -244,30 +316,36 @@ def _frame(problem, body, limits, weight, costs, symbols):
     """Fills `symbols` and returns the shift: the first start that keeps the limits, else the best of all."""
     joints, count = len(body[0]), len(symbols)
     k, errors = np.zeros(count, np.int64), np.zeros((joints, 7))
-    best, best_shift, best_used = math.inf, 0, math.inf
-    for attempt in range(SHIFTS * len(STARTS)):
-        if best_used <= 1:
-            break
+    best, best_shift, attempt, retries, kept = math.inf, 0, 0, 0, False
+    aim = limits.copy()
+    while attempt < SHIFTS * len(STARTS) and not kept:
         shift = attempt // len(STARTS)
-        _start(STARTS[attempt % len(STARTS)], shift, problem, body, limits, errors, k)
-        _improve(shift, problem, body, limits, weight, costs, errors, k)
+        _start(STARTS[attempt % len(STARTS)], shift, problem, body, aim, errors, k)
+        _improve(shift, problem, body, aim, weight, costs, errors, k)
         total, used = costs[2][shift], 0.0
         for n in range(count):
             total += _bits(costs, problem[6][n], problem[7][n], k[n])
         for j in range(joints):
             total += _penalty(errors[j, 6], weight)
             used = max(used, errors[j, 6])
-        total += 1000 if used > 1 else 0
+        exact = _exactly_used(k, shift, problem, body, limits)
+        kept = exact <= 1
+        total += 0 if kept else 1000 * (1 + exact)
         if total < best:
-            best, best_shift, best_used = total, shift, used
+            best, best_shift = total, shift
             symbols[:] = k
+        if used <= 1 < exact and retries < RETRIES:
+            aim *= max(0.99 / exact, 0.7)
+            retries += 1
+        else:
+            attempt += 1
     return best_shift
 
 
 @njit(**jit.OPTIONS)
 def _start(plain, shift, problem, body, limits, errors, k):
     """Residuals from the root outwards, each the best for the children of its joint after those before it."""
-    target, unit, axes, _, predicted, steps, classes, _ = problem
+    target, unit, _, _, predicted, steps, classes, _, _ = problem
     errors[:] = 0
     moving = 3 + 3 * len(body[0])
     for n in range(len(k)):
@@ -276,7 +354,7 @@ def _start(plain, shift, problem, body, limits, errors, k):
         still = classes[n] == 1 and abs(aim - predicted[n]) < 0.01 * step
         if plain > 0 and 3 <= n < moving and not still:
             aim -= _compensation(n, plain * (1e-3 / (step * unit[n])) ** 2, problem, body, errors) / unit[n]
-        k[n] = min(max(int(math.floor((aim - predicted[n]) / step + 0.5)), -LARGEST), LARGEST)
+        k[n] = min(max(math.floor((aim - predicted[n]) / step + 0.5), -LARGEST), LARGEST)
         if n < moving:
             _apply(n, (predicted[n] + k[n] * step - target[n]) * unit[n], problem, body, limits, errors)
 
@@ -284,7 +362,7 @@ def _start(plain, shift, problem, body, limits, errors, k):
 @njit(**jit.OPTIONS)
 def _compensation(n, plain, problem, body, errors):
     """The change of a rotation component that would best make up for the errors of the children of its joint."""
-    parents, table, counts, _ = body
+    parents, table, counts, _, _ = body
     axes, places = problem[2], problem[3]
     g = n // 3 - 1
     p, q, r = axes[n - 3, 0], axes[n - 3, 1], axes[n - 3, 2]

@@ -72,7 +72,11 @@ def skeleton_avatar() -> Avatar:
     rig = smplx_skeleton()
     turned = np.tile([1.0, 0, 0, 0], (rig.count, 1))
     gaussians = Gaussians(
-        rig.joints, turned, np.full((rig.count, 3), 0.01), np.ones(rig.count), np.zeros((rig.count, 1, 3))
+        rig.joints.copy(),
+        turned,
+        np.full((rig.count, 3), 0.01),
+        np.ones(rig.count),
+        np.zeros((rig.count, 1, 3)),
     )
     return Avatar(gaussians, rig, np.arange(rig.count)[:, None], np.ones((rig.count, 1)))
 

@@ -97,19 +97,18 @@ def claim(level: int, **changes: int) -> bytes:
     avatar: dict[str, Any] = {
         "template_family": 0, "joint_count": joints, "joint_parent": [0, *range(joints)],
         "joint_offset": [[0] * 3] * joints,
-        "joint_rotation_step": [1] * joints, "translation_step": 1, "gaussian_count": limits["max_gaussians"],
+        "gaussian_count": limits["max_gaussians"],
         "chunk_size": limits["max_gaussians"], "sh_degree": 3, "influence_limit": 7, "skin_weight_bits": 7,
         "position_step": 1, "scale_step": 1, "gaussian_rotation_step": 1, "opacity_step": 1, "sh_step": [1] * 4,
         "expression_count": limits["max_expression_offsets"] // limits["max_gaussians"],
-        "expression_weight_step": 1, "expression_offset_step": 1,
+        "expression_offset_step": 1, "step_code": [0] * 1023,
     }  # fmt: skip
     beyond = dict.fromkeys(limits, 1 << 40)
     data = unit("sequence", sequence, {}) + unit("avatar", avatar | changes, beyond, checksum=True)
     if not changes:
         frames = limits["max_unit_frames"]
-        zeros = {"translation_residual": (3,), "joint_residual_flag": (joints,), "joint_residual": (joints, 3),
-                 "predictor": (), "weight_residual_flag": (avatar["expression_count"],),
-                 "expression_residual": (avatar["expression_count"],)}  # fmt: skip
+        count = 3 + 3 * joints + avatar["expression_count"]
+        zeros = {"step_shift": (), "residual_magnitude": (count,), "residual_sign": (count,)}
         values = {name: np.zeros((frames, *shape), np.int64) for name, shape in zeros.items()}
         values |= {"key_flag": 1, "frame_count": frames - 1, "first_frame": 0}
         data += unit("motion", values, {**limits, **avatar, "next_frame": -1}, {})

@@ -70,7 +70,7 @@ def test_coded_values_reach_both_ends_of_their_ranges(coverage: Coverage) -> Non
 
 
 def test_loops_that_may_be_empty_are_empty_sometimes(coverage: Coverage) -> None:
-    assert {("expression_count", "empty"), ("influence_count[i]", "empty")} <= coverage.loops
+    assert ("influence_count[i]", "empty") in coverage.loops
 
 
 def test_pictures_show_the_gaussians() -> None:

@@ -155,61 +155,128 @@ def test_rotate_row_is_the_rounded_dot_product(a: int, b: int, c: int, x: int, y
 # 7.3
 
 
+@pytest.mark.parametrize(
+    ("size", "level", "run", "expected"),
+    [(2, 1, 0, 0), (2, 2, 3, 7), (4, 3, 0, 32), (5, 1, 0, 36), (8, 1, 0, 48), (2048, 1, 0, 144), (9999999, 3, 3, 155)],
+)  # fmt: skip
+def test_context_of_a_node_by_hand(size: int, level: int, run: int, expected: int) -> None:
+    """2, 3 and 4 Gaussians are groups 0 to 2, then 3 bits (5 to 7) are group 3, up to 12 bits and more."""
+    assert both("node_context", size, level, run) == expected
+
+
+def test_splitting_a_node_by_hand() -> None:
+    """Level 6 halves x at bit 1; a real split puts the lower half on top, an empty half moves the corner or not."""
+    stack = np.zeros((64, 6), np.int64)
+    stack[0, :3] = 5, 6, 2
+    (node,) = in_place("split_node", [stack.copy(), 1, 2], [0])
+    assert node[:2] == [[3, 5, 0, 2, 0, 0], [2, 5, 0, 0, 0, 0]]
+    assert both("split_node", stack.copy(), 1, 2) == 2
+    for lower, corner in ((0, 2), (5, 0)):
+        (node,) = in_place("split_node", [stack.copy(), 1, lower], [0])
+        assert node[0] == [5, 5, 3, corner, 0, 0]
+        assert both("split_node", stack.copy(), 1, lower) == 1
+    stack[0, 1] = 5  # then y, then z
+    (node,) = in_place("split_node", [stack.copy(), 1, 0], [0])
+    assert node[0] == [5, 4, 3, 0, 2, 0]
+
+
 def test_positions_by_hand() -> None:
-    """Steps of 10: 3, 3 + 4, then a wrap of 24 bits: 7 + 8388600 = 8388607 and one more is -8388608, limited."""
-    residual = np.array([[3, 0, -1], [4, 0, -1], [8388600, 0, 0], [1, 0, 0]])
-    position = np.full((6, 3), 99)
-    (filled,) = in_place("decode_positions", [residual, 10, 4, 1, position], [4])
-    limit = C["POSITION_LIMIT"]
-    assert filled == [[99] * 3, [30, 0, -10], [70, 0, -20], [limit, 0, -20], [-limit, 0, -20], [99] * 3]
+    """Level 4: z has 2 unread bits, x and y 1 each. The centre of the cell (4, 2, 8) is (5, 3, 10)."""
+    stack = np.array([[1, 4, 0, 4, 2, 8]])
+    cell, level = in_place("place_node", [stack, 1, 0, np.zeros((1, 3), int), np.zeros(1, int)], [3, 4])
+    assert (cell, level) == ([[5, 3, 10]], [4])
+    for coarse, low, expected in ((0, [1, 0, 3], [5, 2, 11]), (1, [0, 0, 1], [5, 3, 11]), (6, [0, 0, 1], [5, 3, 11])):
+        arrays = [np.array(array) for array in (cell, level, [[coarse, 0]], [low], [100, -7, -8])]
+        (position,) = in_place("decode_positions", [*arrays, 10, 1, 1, np.full((2, 3), 99)], [8])
+        assert position == [[99] * 3, [10 * (expected[0] + 100), 10 * (expected[1] - 7), 10 * (expected[2] - 8)]]
+    arrays = [np.array(array) for array in ([[0] * 3], [0], [[0, 0]], [[0] * 3], [8388607, -8388608, 0])]
+    (position,) = in_place("decode_positions", [*arrays, 2, 1, 0, np.zeros((1, 3), int)], [8])
+    assert position == [[C["POSITION_LIMIT"], -C["POSITION_LIMIT"], 0]]
 
 
 @pytest.mark.parametrize(
-    ("quantised", "step", "exponent"),
-    [
-        (0, 1, -24 << 16),
-        (-1, 524288, -24 << 16),
-        (24, 1 << 16, 0),
-        (25, 1 << 16, 1 << 16),
-        (2097151, 524288, 1 << 16),
-    ],
-)
-def test_scale_by_hand(quantised: int, step: int, exponent: int) -> None:
-    assert both("decode_scale", quantised, step) == F["exp2_q24"](exponent)
+    ("quantised", "step", "blur", "exponent"),
+    [(0, 1, 0, -24), (-1, 524288, 0, -24), (24, 1 << 16, 0, 0), (25, 1 << 16, 0, 1), (2, 1 << 16, 15 << 16, -7),
+     (2097151, 524288, 1638400, 1), (-2097152, 524288, 1638400, -24)],
+)  # fmt: skip
+def test_widened_scale_by_hand(quantised: int, step: int, blur: int, exponent: int) -> None:
+    assert both("widened_scale", quantised, step, blur) == F["exp2_q24"](exponent << 16)
+
+
+def test_scale_by_hand() -> None:
+    """5^2 - 4^2 is 3^2; what is not wider than the blur is 0; the widest without a blur is itself."""
+    assert both("decode_scale", 5 << 20, 4 << 20) == pytest.approx(3 << 20, abs=1)
+    assert both("decode_scale", 4 << 20, 4 << 20) == both("decode_scale", 0, 33554432) == 0
+    assert both("decode_scale", 33554432, 1) == pytest.approx(33554432, abs=2)
+    assert both("decode_scale", 2, 1) == 1
+
+
+@given(st.integers(0, 33554432), st.integers(0, 33554432))
+def test_scales_are_within_their_error(widened: int, blur: int) -> None:
+    exact = math.sqrt(max(widened**2 - blur**2, 0))
+    assert both("decode_scale", widened, blur) == pytest.approx(exact, rel=2**-25, abs=1)
+    assert 0 <= both("rotation_shift", widened, blur) <= 6
+
+
+def test_rotation_shift_by_hand() -> None:
+    """Alike axes have the coarsest step; it is doubled until the relative difference is above 128 / 181 of it."""
+    assert both("rotation_shift", 7, 7) == both("rotation_shift", 0, 0) == 6
+    assert both("rotation_shift", 1000, 0) == both("rotation_shift", 0, 33554432) == 0
+    assert both("rotation_shift", 1000, 707) == 1  # half of the square: 0.5 * 181 is less than 128, once doubled not
 
 
 def test_factors_by_hand() -> None:
-    """No rotation: the scales 1, 1/2 and 1/4 m on the diagonal; then half a radian about z turns them."""
-    step = 1 << 16
-    scale = np.array([[24, 23, 22], [0, 0, 0]])
+    """No rotation: almost the widened scales 1, 1/2 and 1/4 m on the diagonal; then half a radian about z."""
+    one = 1 << 24
+    widened = np.array([[one, one >> 1, one >> 2]] * 2)
     rotation = np.array([[0, 0, 0], [0, 0, 1]])
     factor = np.zeros((2, 3, 3), np.int64)
-    (filled,) = in_place("decode_factors", [scale, rotation, step, 1 << 27, 2, 0, factor], [6])
-    a, b, c = (F["exp2_q24"](-n << 16) for n in range(3))
-    assert filled[0] == [[a, 0, 0], [0, b, 0], [0, 0, c]]
+    (filled,) = in_place("decode_factors", [widened, rotation, 0, 1 << 27, 2, 0, factor], [6])
+    assert np.array(filled[0]) / one == pytest.approx(np.diag([1, 0.5, 0.25]), abs=1e-6)
     sine, cosine = math.sin(0.5), math.cos(0.5)
     expected = np.array([[cosine, -sine / 2, 0], [sine, cosine / 2, 0], [0, 0, 0.25]])
-    assert np.array(filled[1]) / 2**24 == pytest.approx(expected, abs=1e-6)
+    assert np.array(filled[1]) / one == pytest.approx(expected, abs=1e-6)
 
 
 def test_opacities_by_hand() -> None:
-    """Steps of 1000: 5 is 5000; 20 is above 1; then below 0; 32767 wraps to -32768 with one more."""
-    residual = np.array([5, 15, -21, 32767 + 1, 1])
-    (filled,) = in_place("decode_opacities", [residual, 1000, 5, 0, np.zeros(5, np.int64)], [4])
-    assert filled == [5000, 16384, 0, 16384, 0]
+    """Steps of 1000: 8 is 8000, its square 3906.25 and its cube 1907.35 in Q.14; both limits."""
+    values = np.array([[8, 0, 0, 0], [20, 0, 0, 0], [-1, 0, 0, 0]])
+    for power, expected in ((1, 8000), (2, 3906), (3, 1907)):
+        (filled,) = in_place("decode_opacities", [values, 1000, power, 3, 0, np.zeros(3, np.int64)], [5])
+        assert filled == [expected, 16384, 0]
 
 
 def test_colours_by_hand() -> None:
-    """Band 0 accumulates with 17 bits; the others do not; each band has its step; both limits."""
-    residual = np.zeros((3, 4, 3), np.int64)
-    residual[:, 0, 0] = [10, -4, 65535]  # 10, 6, 65541 - 131072 = -65531
-    residual[:, 1, 1] = [7, 7, -7]
-    residual[1, 3, 2] = 65535
+    """Luma 10, chroma 3 and -4: rest 10 + 2 = 12, green 8, blue 12 - 1 = 11, red 14. The others have no prediction."""
+    values = np.array([[0, 10, 3, -4], [0, 524287, 0, 0]])
+    residual = np.zeros((2, 9), np.int64)
+    residual[0, 3:6] = [10, 3, -4]
+    coarse = np.array([[0, 2], [0, 0]])
     steps = np.array([100, 3, 1, 1])
-    (sh,) = in_place("decode_colours", [residual, steps, 1, 3, 0, np.zeros((3, 4, 3), np.int64)], [5])
-    assert [gaussian[0][0] for gaussian in sh] == [1000, 600, -32767]
-    assert [gaussian[1][1] for gaussian in sh] == [21, 21, -21]
-    assert sh[1][3][2] == 32767
+    (sh,) = in_place("decode_colours", [values, residual, coarse, steps, 1, 2, 0, np.zeros((2, 4, 3), int)], [7])
+    assert sh[0][0] == [1400, 800, 1100] and sh[1][0] == [32767] * 3
+    # shifts of 2 for luma, 3 for chroma: 40, 24, -32: rest 56, green 24, blue 44, red 68
+    assert sh[0][1] == [0, 0, 0] and sh[0][2] == [204, 72, 132]
+
+
+def test_neighbours_by_hand() -> None:
+    """On a line at 0, 10, 4, 4 and 5: of equally near ones the later; a window of 2 hides the first ones."""
+    points = np.array([[0, 0, 0], [10, 0, 0], [4, 0, 0], [4, 0, 0], [5, 0, 0]])
+    for window, expected in ((16, [[0, 0], [0, 0], [0, 1], [2, 0], [3, 2]]), (1, [[0, 0], [0, 0], [1, 0], [2, 0], [3, 0]])):
+        (neighbour,) = in_place("find_neighbours", [points, 5, window, np.full((5, 2), 9)], [3])
+        assert neighbour == expected
+    ends = np.array([[-8388607] * 3, [8388607] * 3])
+    assert in_place("find_neighbours", [ends, 2, 16, np.full((2, 2), 9)], [3]) == [[[0, 0], [0, 0]]]
+
+
+def test_prediction_from_neighbours_by_hand() -> None:
+    values, neighbour = np.array([[5, -5], [8, -8], [0, 0]]), np.array([[0, 0], [0, 0], [0, 1]])
+    assert [both("neighbour_mean", values, neighbour, 2, c) for c in range(2)] == [7, -6]  # halves upward
+    assert both("neighbour_mean", values, neighbour, 1, 0) == 5
+    sums = {0: 0, 1: 1, 2: 1, 3: 2, 6: 2, 7: 3, 1 << 25: 3}
+    for total, group in sums.items():
+        residual = np.array([[0, -(total // 2)], [0, total - total // 2], [0, 0]])
+        assert both("residual_context", residual, neighbour, 2, 1, 5) == (8 + 5) * 4 + group
 
 
 def test_skin_by_hand() -> None:
@@ -230,51 +297,140 @@ def test_skin_by_hand() -> None:
 
 
 def test_expression_by_hand() -> None:
-    """Predicted from the last Gaussian that moves; 18 bits; the limit is 2 m."""
-    flags = np.array([0, 1, 0, 1, 1])
-    residual = np.array([[9, 9, 9], [2, 0, 131071], [9, 9, 9], [3, -1, 1], [-5, 0, 0]])
-    (offset,) = in_place("decode_expression", [flags, residual, 100, 5, np.full((5, 3), 55)], [4])
+    """Steps of 100; the limit is 2 m; what does not move stays."""
+    values = np.array([[0, 0, 0], [2, -1, 131071], [0, 0, -131072]])
+    (offset,) = in_place("decode_expression", [values, 100, 3, np.full((3, 3), 55)], [3])
     limit = C["OFFSET_LIMIT"]
-    assert offset == [[0, 0, 0], [200, 0, limit], [0, 0, 0], [500, -100, -limit], [0, -100, -limit]]
+    assert offset == [[0, 0, 0], [200, -100, limit], [0, 0, -limit]]
+
+
+def test_prediction_of_offsets_by_hand() -> None:
+    """Only neighbours that move count; the sets follow from how many do and how far, and from residuals."""
+    moved, values = np.array([1, 1, 0, 0]), np.array([[4, 0, -1], [7, 0, -1], [0, 0, 0], [0, 0, 0]])
+    for pair, mean, context in (([0, 1], 6, 4 * 2 + 2), ([2, 1], 7, 4 + 2), ([0, 2], 4, 4 + 2), ([2, 2], 0, 0)):
+        neighbour = np.array([[0, 0], [0, 0], [0, 0], pair])
+        assert both("moved_mean", moved, values, neighbour, 3, 0) == mean
+        assert both("moved_context", moved, values, neighbour, 3) == context
+    neighbour = np.array([[0, 0], [0, 0], [0, 1]])
+    for total, group in {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 8: 4, 16: 5, 40: 6, 41: 7, 1 << 18: 7}.items():
+        residual = np.array([[0, total, total], [0, 0, 0], [0, 0, 0]])
+        assert both("offset_context", residual, neighbour, 2, 1) == 8 + group
+        residual[2, 1] = -1
+        assert both("offset_context", residual, neighbour, 2, 2) == 16 + min(group + (total in (0, 1, 2, 4, 8, 16, 40)), 7)
 
 
 # 7.5
 
 
+def test_symbols_by_hand() -> None:
+    magnitudes, signs = np.array([[9, 9, 9], [4, 0, 6]]), np.array([[1, 1, 1], [1, 0, 0]])
+    assert in_place("decode_symbols", [1, magnitudes, signs, 3, np.zeros(3, np.int64)], [4]) == [[-4, 0, 6]]
+
+
 @pytest.mark.parametrize(
-    ("previous", "before", "slope", "residual", "bits", "expected"),
-    [
-        (10, 4, 0, 1, 16, 11), (10, 4, 1, 1, 16, 17), (32767, 0, 0, 1, 16, -32768),
-        (32767, -32768, 1, 65535, 16, 32765),
-        (-32768, 32767, 1, -65535, 16, -32766), (8388607, -8388608, 1, 16777215, 24, 8388605),
-    ],
-)  # fmt: skip
-def test_symbol_by_hand(
-    previous: int, before: int, slope: int, residual: int, bits: int, expected: int
-) -> None:
-    """The last three: 32767 + 65535 + 65535 less 2 * 65536, the same negated, and likewise with 24 bits."""
-    assert both("decode_symbol", previous, before, slope, residual, bits) == expected
+    ("code", "step"), [(0, 8), (7, 15), (8, 16), (15, 30), (100, 12 << 12), (199, 15 << 24)]
+)
+def test_steps_by_hand(code: int, step: int) -> None:
+    assert both("component_step", code) == step
 
 
-def test_symbols_layout_and_earlier_poses() -> None:
-    """One joint, one expression: translation, rotation, weight; a first frame makes both earlier poses its own."""
-    previous, before = np.zeros(7, np.int64), np.zeros(7, np.int64)
-    residuals = [np.array([[1, 2, 3]]), np.array([[[4, 5, 6]]]), np.array([[7]])]
-    arguments = [0, 0, np.array([0]), *residuals, 1, 1, previous, before, np.zeros(7, np.int64)]
-    assert in_place("decode_symbols", arguments, [8, 9, 10]) == [[1, 2, 3, 4, 5, 6, 7]] * 3
-    arguments[1], arguments[2] = 1, np.array([1])
-    arguments[8], arguments[9] = np.full(7, 10), np.full(7, 8)
-    now = [13, 14, 15, 16, 17, 18, 19]  # 10 + (10 - 8) + residual
-    assert in_place("decode_symbols", arguments, [8, 9, 10]) == [now, [10] * 7, now]
+def test_limits_by_hand() -> None:
+    """Two joints: translation, six components of rotation, then weights."""
+    limits = [both("component_limit", n, 2) for n in range(11)]
+    assert limits == [C["WORLD_LIMIT"]] * 3 + [ANGLE] * 6 + [C["EXPRESSION_WEIGHT_LIMIT"]] * 2
+
+
+def predicted(step: int, bound: int, earlier: list[int], moments: list[int]) -> int:
+    result = F["predict_component"](step, bound, earlier, moments)
+    assert compiled("predict_component")(step, bound, np.array(earlier), np.array(moments)) == result
+    return result
+
+
+def test_prediction_by_hand() -> None:
+    """Without experience 0.6 (154/256) and -0.1 (-26/256): 100 + (154 * 10 - 26 * 4) / 256 = 105.6."""
+    assert predicted(8, 1000, [100, 10, 4], [0] * 5) == 106
+    assert predicted(8, 105, [100, 10, 4], [0] * 5) == 105
+    assert predicted(8, 105, [-100, -10, -14], [0] * 5) == -105
+    # S11 + R = 4096, T1 + 1232 = 4048: the first weight is 256 * 4048 / 4096 = 253
+    assert predicted(8, 1000, [0, 256, 0], [2048, 0, 0, 2816, 0]) == 253
+    assert predicted(8, 1000, [0, 1, 0], [0, 0, 0, 70000000, 0]) == 4  # weights of at most 4
+    assert predicted(8, 1000, [0, 0, 1], [0, 0, 0, 0, -70000000]) == -4
+
+
+def test_what_follows_a_component_by_hand() -> None:
+    """Changes in 1/16 of the step of 16: 3, -5 (-80 + 8 divided by 16), 10; each moment loses 1/64 first."""
+    arguments = [1, 16, 50, np.array([40, 3, -5]), np.array([64, 65, -1, 0, 128])]
+    earlier, moments = in_place("follow_component", arguments, [3, 4])
+    assert earlier == [50, 10, 3]
+    x, y, z = 3, (16 * -5 + 8) // 16, 10
+    assert y == -5 and moments == [63 + x * x, 64 + x * y, y * y, x * z, 126 + y * z]
+    arguments[0] = 0
+    assert in_place("follow_component", arguments, [3, 4]) == [[50, 0, 0], [0] * 5]
+    assert both("steps_of_change", 2 * ANGLE, 8) == 1023 == -both("steps_of_change", -2 * ANGLE, 8)
 
 
 def test_pose_by_hand_and_its_limits() -> None:
-    symbols = np.array([5, 8388607, -8388608, 3, 32767, -32768, 2, 32767, -32768])
-    arguments = [symbols, 1 << 20, np.array([1 << 27]), 100, 1, 3, np.zeros(9, np.int64)]
-    arguments[1] = 16  # 5 * 16 and 8388607 * 16 beyond 64 m
-    (pose,) = in_place("decode_pose", arguments, [6])
+    """One joint, one expression; step 16 halved once; then the largest residuals."""
+    state = [np.zeros((7, 3), np.int64), np.zeros((7, 5), np.int64), np.zeros(7, np.int64)]
+    symbols = np.array([1, 2, 3, 4, 5, 6, 7])
+    arguments = [0, 0, symbols, np.array([1]), np.full(7, 8), 1, 7, *state]
+    earlier, _, pose = in_place("decode_pose", arguments, [7, 8, 9])
+    assert pose == [8, 16, 24, 32, 40, 48, 56] and earlier == [[value, 0, 0] for value in pose]
+    arguments[1], arguments[7] = 1, np.array(earlier)
+    assert in_place("decode_pose", arguments, [9])[0] == [2 * value for value in pose]
+    largest = (1 << 24) - 1
+    arguments[2] = np.array([largest, -largest] * 3 + [largest])
+    arguments[3], arguments[4] = np.array([0]), np.full(7, 199)
     world, weight = C["WORLD_LIMIT"], C["EXPRESSION_WEIGHT_LIMIT"]
-    assert pose == [80, world, -world, 3 << 27, ANGLE, -ANGLE, 200, weight, -weight]
+    assert in_place("decode_pose", arguments, [9])[0] == [world, -world, world, -ANGLE, ANGLE, -ANGLE, weight]
+
+
+@pytest.mark.parametrize("step", [8, 4096, 15 << 24])
+@pytest.mark.parametrize("pattern", ["ramp", "two", "three", "random", "random walk"])
+def test_no_poses_leave_the_declared_ranges(step: int, pattern: str) -> None:
+    """From end to end of the range, until the moments have settled: executed with every range checked."""
+    rng, earlier, moments = np.random.default_rng(7), [0, 0, 0], [0] * 5
+    value = 0
+    for n in range(600):
+        value = {
+            "ramp": min(-ANGLE + n * 64 * step, ANGLE),
+            "two": ANGLE if n % 2 else -ANGLE,
+            "three": (ANGLE, -ANGLE, 0)[n % 3],
+            "random": int(rng.integers(-ANGLE, ANGLE + 1)),
+            "random walk": max(-ANGLE, min(ANGLE, value + int(rng.integers(-64, 65)) * step)),
+        }[pattern]
+        assert abs(predicted(step, ANGLE, earlier, moments)) <= ANGLE
+        arrays = np.array(earlier), np.array(moments)
+        F["follow_component"](1, step, value, earlier, moments)
+        compiled("follow_component")(1, step, value, *arrays)
+        assert [a.tolist() for a in arrays] == [earlier, moments]
+    assert pattern != "two" or step != 8 or moments[0] > 66_000_000
+
+
+def test_the_determinant_is_positive_where_the_moments_are_largest() -> None:
+    most = 64 * 1023**2 + 63
+    for sign in (1, -1):
+        assert abs(predicted(8, ANGLE, [0, 5, 5], [most, sign * most, most, sign * most, -most])) <= 40
+
+
+# 8.3.3
+
+
+@pytest.mark.parametrize(
+    ("mean", "magnitude", "shift", "expected"),
+    [
+        (256, 0, 0, 205), (256, 3, 1, 281), (0, (1 << 24) - 1, 0, 13005), (1, 0, 0, 0), (0, 0, 3, 0),
+        (65280, 255, 0, 65280),
+    ],
+)  # fmt: skip
+def test_running_mean_by_hand(mean: int, magnitude: int, shift: int, expected: int) -> None:
+    """256 less 51/256 of it; 384 seen: 25 more; magnitudes count as 255 at most; small means die out."""
+    assert both("running_mean", mean, magnitude, shift) == expected
+
+
+def test_residual_class_by_hand() -> None:
+    classes = [both("residual_class", mean) for mean in (0, 1, 12, 13, 5119, 5120, 65280)]
+    assert classes == [0, 1, 1, 2, 12, 13, 13]
 
 
 # 7.6, 7.7

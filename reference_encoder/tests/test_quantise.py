@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from reference_encoder import quantise
-from reference_encoder.content import Avatar, ContentError, Gaussians, Motion, Rig
+from reference_encoder.content import Avatar, ContentError, Gaussians, Rig
 from reference_encoder.quantise import (
     Settings,
     check_avatar,
+    equivalent_axes,
     integer_steps,
     integer_weights,
-    lever_arms,
-    motion_symbols,
-    small_rotations,
     spatial_order,
     to_integers,
-    whole_turns_removed,
 )
 
 
@@ -52,32 +48,25 @@ def test_halves_round_upward(value: float, quantum: float, expected: int) -> Non
 
 def test_steps_by_hand() -> None:
     steps = integer_steps(
-        avatar(), Settings(position_step=2**-10, scale_step=0.5, opacity_step=1 / 64, sh_step=0.25)
+        avatar(), Settings(effort=1, position_step=2**-10, scale_step=0.5, opacity_step=1 / 64, sh_step=0.25)
     )
     assert (steps.position, steps.scale, steps.opacity) == (1024, 32768, 256)
-    steps = integer_steps(avatar(), Settings(position_step=9.0, scale_step=0.0, opacity_step=3.0))
+    steps = integer_steps(avatar(), Settings(effort=1, position_step=9, scale_step=0, opacity_step=3))
     assert (steps.position, steps.scale, steps.opacity) == (262144, 1, 16384)  # kept in their ranges
+    assert integer_steps(avatar(), Settings(position_step=2**-10)).position == 256  # a quarter: pictures may double it
+    assert integer_steps(avatar(), Settings(position_step=0)).position == 2  # 2 m in 21 bits
+    blur = integer_steps(avatar(), Settings(scale_blur=2**-9)).blur
+    assert blur == 15 << 16  # counted from 2^-24 m
 
 
 def test_quantised_values_reach_their_largest_at_the_finest_steps() -> None:
-    finest = Settings(rotation_step=0, expression_step=0, expression_weight_step=0, motion_tolerance=1e-12)
+    finest = Settings(rotation_step=0, expression_step=0)
     moved = replace(avatar(), expression_names=("e",), expressions=np.full((1, 3, 3), 2.0))
     steps = integer_steps(moved, finest)
     assert (
         steps.rotation * 1048575 >= 1.0966 * 2**28
     )  # half of the largest angle between 24 equivalents: 62.8 degrees
-    assert 65536 // steps.expression_weight <= 32767
     assert 2 * to_integers(2.0, steps.expression_offset / 2**20) <= 131071
-    assert all(step * 32767 >= 2 * np.pi * 2**28 for step in steps.joints)
-
-
-def test_levers_by_hand() -> None:
-    """Three Gaussians at x = 0, 1, 2, the last on joint 1 at x = 1: levers 2 m for the root, 1 m for joint 1."""
-    subject = avatar()
-    subject = replace(subject, skin_joints=np.array([[0], [0], [1]]))
-    assert lever_arms(subject).tolist() == [2.0, 1.0]
-    light = replace(subject, skin_joints=np.array([[0, 1]] * 3), skin_weights=np.array([[0.95, 0.05]] * 3))
-    assert lever_arms(light).tolist() == [2.0, 0.02]  # a weight of 5% counts for nothing
 
 
 def test_spatial_order_by_hand() -> None:
@@ -92,7 +81,8 @@ def test_small_rotations_are_the_same_ellipsoids() -> None:
     quaternions = rng.normal(size=(300, 4))
     quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
     scales = rng.uniform(0.01, 1, (300, 3))
-    vectors, turned = small_rotations(quaternions, scales)
+    vectors, turns = equivalent_axes(quaternions)
+    turned = np.einsum("ni,nij->nj", scales, turns)
     before = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix() * scales[:, None]
     after = Rotation.from_rotvec(vectors).as_matrix() * turned[:, None]
     np.testing.assert_allclose(
@@ -121,40 +111,6 @@ def test_weights_always_sum_to_one(bits: int, influences: int) -> None:
     assert (integers.sum(axis=1) == 1 << bits).all() and (integers >= 0).all()
     assert (counts <= influences).all() and ((integers > 0).sum(axis=1) == counts).all()
     assert (np.diff(np.where(integers > 0, kept, 999), axis=1) >= 0).all()
-
-
-def motion(frames: int = 4, joints: int = 2) -> Motion:
-    still = np.zeros((frames, joints, 3)), np.zeros((frames, 3)), np.zeros((frames, 0))
-    return Motion(*still, Fraction(30))
-
-
-def test_symbols_by_hand() -> None:
-    steps = integer_steps(avatar(), Settings())
-    steps = replace(steps, translation=1 << 19, joints=(1 << 27, 1 << 26), expression_weight=4096)
-    moving = replace(motion(1), expressions=np.array([[0.5, 9.0]]))
-    moving.translations[0] = [1, -0.25, 0.2]
-    moving.rotations[0] = [[1, 0, -0.5], [0.25, 0.1, 0.125]]
-    symbols = motion_symbols(moving, steps)
-    assert symbols.tolist() == [[2, 0, 0, 2, 0, -1, 1, 0, 1, 2, 16]]  # a weight is at most 4
-
-
-def test_a_root_beyond_the_world_is_refused() -> None:
-    far = motion()
-    far.translations[2, 1] = 64.1
-    with pytest.raises(ContentError, match="frame 2"):
-        motion_symbols(far, integer_steps(avatar(), Settings()))
-
-
-def test_whole_turns_are_removed() -> None:
-    rng = np.random.default_rng(2)
-    vectors = rng.normal(size=(200, 3)) * rng.uniform(0, 30, (200, 1))
-    small = whole_turns_removed(vectors)
-    assert np.linalg.norm(small, axis=1).max() <= 2 * np.pi + 1e-12
-    difference = Rotation.from_rotvec(small).inv() * Rotation.from_rotvec(vectors)
-    assert difference.magnitude().max() < 1e-12
-    assert np.array_equal(
-        small[np.linalg.norm(vectors, axis=1) <= 6.28], vectors[np.linalg.norm(vectors, axis=1) <= 6.28]
-    )
 
 
 @pytest.mark.parametrize("name", ["positions", "rotations", "scales", "opacities", "sh"])

@@ -32,7 +32,7 @@ def dump(file: Path, unit: int | None, most: int, everything: bool, as_json: boo
     Examples:
       hga dump head.hga --max 10
       hga dump head.hga --unit 1 --all
-      hga dump head.hga --json | jq 'select(.element == "predictor")'
+      hga dump head.hga --json | jq 'select(.element == "step_shift")'
     """
     from tools import streams
     from tools.trace import Trace

@@ -92,8 +92,8 @@ DAMAGES = {
         r"motion\.yaml:\d+: constraint motion_order is not spliced",
     ),
     "enumeration not spliced": (
-        ("text/6_semantics.md", "{{enumeration predictor}}", ""),
-        r"enumeration predictor is not spliced",
+        ("text/6_semantics.md", "{{enumeration stage}}", ""),
+        r"enumeration stage is not spliced",
     ),
     "types not spliced": (("text/4_conventions.md", "{{types}}", ""), r"type int64 is not spliced"),
     "constants not spliced": (("text/4_conventions.md", "{{constants 8}}", ""), r"constant ENGINE_FULL_RANGE is not"),

@@ -1,0 +1,37 @@
+"""The motion benchmark: the clips are those that ACL was given, and its figures are reached with far fewer bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reference_encoder.content import Motion
+from tools.bench_rd_motion import CLIPS, acl, measure_motion, peer_clip, pose_errors, rate, skeleton_avatar
+
+
+def test_every_clip_of_the_table_is_there_with_as_many_frames() -> None:
+    peers = acl()
+    assert (len(peers), sum(peer.bytes for peer in peers)) == (9, 106541)
+    assert [peer_clip(peer, CLIPS).count for peer in peers] == [peer.frames for peer in peers]
+
+
+def test_errors_by_hand() -> None:
+    """The root 1 mm aside moves all joints by 1 mm; a toe that turns by 0.01 rad moves nothing but its own shell."""
+    avatar = skeleton_avatar()
+    still = Motion(np.zeros((1, 55, 3)), np.zeros((1, 3)), np.zeros((1, 0)), peer_clip(acl()[0], CLIPS).fps)
+    poses = np.zeros((1, 168))
+    poses[0, 0] = 0.001 * 2**20
+    joint, shell = pose_errors(avatar, still, poses)
+    assert joint == pytest.approx(1.0) and shell == pytest.approx(1.0)
+    poses[0, 0], poses[0, 3 + 3 * 54] = 0, 0.01 * 2**28
+    joint, shell = pose_errors(avatar, still, poses)
+    assert joint.max() == pytest.approx(0, abs=1e-9) and shell.max() == pytest.approx(0.3, rel=1e-3)
+    assert (shell > 0.1).sum() == 1
+
+
+@pytest.mark.parametrize(("random_access", "share"), [(0.0, 0.38), (1.0, 0.50)])
+def test_a_clip_at_the_errors_of_the_peer(random_access: float, share: float) -> None:
+    (row,) = measure_motion(["cmu_02_03_run_jog"], random_access=random_access)
+    assert row.joint_max <= row.peer.joint_max and row.shell_max <= row.peer.shell_max
+    assert row.bytes <= share * row.peer.bytes
+    assert rate([row]) == pytest.approx(row.bytes * 8 * 30 / 1000 / 44)
