@@ -36,7 +36,8 @@ VISIBLE: dict[str, Any] = {
     "step_code": [_between(0, 70)] * 3 + [_between(60, 150)] * 1020,
     "residual_magnitude": lambda generator, *ends: generator.choice((0, 0, 1, generator.randint(0, 99))),
     "sh_step": _between(1, 300),
-    "scale_blur": _between(15 << 16, 19 << 16),
+    "scale_step": _between(1, 8000),
+    "scale_blur": _between(17 << 16, 20 << 16),
     "opacity_step": _between(1, 4000),
     "expression_offset_step": _between(1, 1000),
     "offset_residual": _between(-60, 60),
@@ -113,9 +114,10 @@ class _Stream:
         for expression in range(self.known["expression_count"]):
             if self.generator.random() < 0.9:
                 self._add("expression", {"expression_index": expression})
+        together = len(chunks) + len(self.units) - start
         pieces = self.units[start:] or self.units[-1:]
         self.generator.shuffle(pieces)
-        late = self.generator.randint(0, 1) if len(pieces) + len(chunks) > 1 else 0
+        late = self.generator.randint(0, 1) if together > 1 else 0
         self.units[len(self.units) - len(pieces) :] = pieces[late:]
         return pieces[:late]
 
@@ -129,9 +131,11 @@ class _Stream:
             "position_bits": min(spread, 21),
             "chunk_origin": -min(2**19 // known["position_step"], 2**20),
             "coarseness": _between(0, 2),
-            "scale_residual": _between(-octaves // 4, 3 * octaves // 2),
+            "scale_residual": _between(-octaves // 4, octaves // 2),
             "rotation_residual": _between(-turns, turns),
-            "appearance_residual": _between(-64, 64 + (1 << 13) // known["opacity_step"]),
+            "appearance_residual": _between(
+                -(1 << 12) // known["opacity_step"], (1 << 14) // known["opacity_step"]
+            ),
             "sh_residual": _between(-64, 64),
         }
 
@@ -173,4 +177,3 @@ class _Stream:
         for piece in extra:
             if g.random() < 0.3:
                 self.units.insert(g.randint(2, len(self.units)), piece)
-

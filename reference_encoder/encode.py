@@ -214,7 +214,9 @@ def camera_values(number: int, camera: Camera) -> dict[str, Any]:
     }
 
 
-def prepared(avatar: Avatar, motion: Motion, settings: Settings, progress: Progress) -> tuple[Avatar, Prepared]:
+def prepared(
+    avatar: Avatar, motion: Motion, settings: Settings, progress: Progress
+) -> tuple[Avatar, Prepared]:
     """The avatar without the Gaussians that pictures do not need, and its integers; steps belong to what is kept."""
     seen = None
     if settings.effort > 1:
@@ -228,9 +230,7 @@ def prepared(avatar: Avatar, motion: Motion, settings: Settings, progress: Progr
     return avatar, Prepared(steps, quantised(avatar, steps, settings, seen), theta)
 
 
-def views(
-    avatar: Avatar, motion: Motion, settings: Settings
-) -> list[tuple[np.ndarray, np.ndarray, Camera]]:
+def views(avatar: Avatar, motion: Motion, settings: Settings) -> list[tuple[np.ndarray, np.ndarray, Camera]]:
     """Poses and cameras of the pictures that decide where Gaussians may be coarse."""
     moves = bool(motion.count > 1 or motion.rotations.any() or motion.expressions.any())
     rings = (1 if settings.effort < 4 else 2) * (2 if moves else 1)

@@ -102,7 +102,7 @@ def spoilt(
     turn = np.einsum("ni,nij->nj", seen.rotation, turns)
     square = scales**2 + blur**2
     a, b = np.roll(square, -1, axis=1), np.roll(square, -2, axis=1)
-    alike = np.maximum(np.abs(a - b) / np.maximum(a, b), 2.0**-_C["ROTATION_SHIFT_MAX"])
+    alike = np.maximum(np.abs(a - b) / np.maximum(a, b), 2.0 ** -_C["ROTATION_SHIFT_MAX"])
     geometry = (
         3 * seen.position * (steps.position / 2**20) ** 2
         + octave.sum(axis=1) * (steps.scale / 2**16) ** 2
@@ -315,9 +315,11 @@ def _turned(values, coarse, scale_value, scale_step, scale_blur):
 
 @njit(**jit.OPTIONS)
 def _offset_residuals(moved, offsets, neighbour):
-    residual = np.zeros_like(offsets)
+    residual, flag, value = np.zeros_like(offsets), np.zeros_like(moved), np.zeros_like(offsets)
     for i in range(len(offsets)):
         for c in range(3):
             if moved[i]:
-                residual[i, c] = offsets[i, c] - _moved_mean(moved, offsets, neighbour, i, c)
+                residual[i, c] = offsets[i, c] - _moved_mean(flag, value, neighbour, i, c)
+        flag[i] = moved[i]  # only now: the first Gaussian is its own neighbour
+        value[i] = offsets[i]
     return residual

@@ -21,7 +21,9 @@ _C = spec.standard().constant_values
 class Settings:
     """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
 
-    effort: int = 5  # 1 to 9: from 2 on pictures decide where Gaussians may be coarse, by more of them from 4 on
+    effort: int = (
+        5  # 1 to 9: from 2 on pictures decide where Gaussians may be coarse, by more of them from 4 on
+    )
     picture_step: float = 0.4  # error that a picture may have, in 8-bit levels; from effort 2 on
     pruning: float = 5.0  # Gaussians are left out if the pictures change so little; 0 for none
     position_step: float = 2.0**-13  # m; the finest steps are a quarter of these from effort 2 on
@@ -31,11 +33,13 @@ class Settings:
     colour_step: float = 1 / 64  # spherical harmonics band 0, in units of the coefficient
     sh_step: float = 1 / 32  # bands 1 to 3
     opacity_power: int = 3  # 1 to 3: faint Gaussians have the finer steps, the greater it is
-    scale_blur: float = 0.0  # m by which scales are widened before they are quantised; 0 for a 1600th of the size
+    scale_blur: float = (
+        0.0  # m by which scales are widened before they are quantised; 0 for a 1600th of the size
+    )
     smallest_scale: float = 2.0**-14  # m; thinner Gaussians look the same
     influences: int = 4
     weight_bits: int = 12
-    expression_step: float = 2.0**-13  # m
+    expression_step: float = 1.154e-4  # m; leaves errors of 0.1 mm
     expression_weight_step: float = 1 / 512
     motion_tolerance: float = 0.0005  # m: the largest error of a joint
     shell_tolerance: float = 0.001  # m: the largest error of the body around a joint
@@ -89,7 +93,8 @@ def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
         opacity=step(settings.opacity_step / finer, 14, 1, 16384),
         opacity_power=settings.opacity_power,
         sh=tuple(
-            step((settings.sh_step if b else settings.colour_step) / finer, 12, 1, 16384) for b in range(degree + 1)
+            step((settings.sh_step if b else settings.colour_step) / finer, 12, 1, 16384)
+            for b in range(degree + 1)
         ),
         expression_offset=step(
             settings.expression_step, 20, 1 + int(min(farthest, 2) * 2**20 / 65535), 262144

@@ -185,10 +185,17 @@ def test_positions_by_hand() -> None:
     stack = np.array([[1, 4, 0, 4, 2, 8]])
     cell, level = in_place("place_node", [stack, 1, 0, np.zeros((1, 3), int), np.zeros(1, int)], [3, 4])
     assert (cell, level) == ([[5, 3, 10]], [4])
-    for coarse, low, expected in ((0, [1, 0, 3], [5, 2, 11]), (1, [0, 0, 1], [5, 3, 11]), (6, [0, 0, 1], [5, 3, 11])):
+    for coarse, low, expected in (
+        (0, [1, 0, 3], [5, 2, 11]),
+        (1, [0, 0, 1], [5, 3, 11]),
+        (6, [0, 0, 1], [5, 3, 11]),
+    ):
         arrays = [np.array(array) for array in (cell, level, [[coarse, 0]], [low], [100, -7, -8])]
         (position,) = in_place("decode_positions", [*arrays, 10, 1, 1, np.full((2, 3), 99)], [8])
-        assert position == [[99] * 3, [10 * (expected[0] + 100), 10 * (expected[1] - 7), 10 * (expected[2] - 8)]]
+        assert position == [
+            [99] * 3,
+            [10 * (expected[0] + 100), 10 * (expected[1] - 7), 10 * (expected[2] - 8)],
+        ]
     arrays = [np.array(array) for array in ([[0] * 3], [0], [[0, 0]], [[0] * 3], [8388607, -8388608, 0])]
     (position,) = in_place("decode_positions", [*arrays, 2, 1, 0, np.zeros((1, 3), int)], [8])
     assert position == [[C["POSITION_LIMIT"], -C["POSITION_LIMIT"], 0]]
@@ -220,9 +227,16 @@ def test_scales_are_within_their_error(widened: int, blur: int) -> None:
 
 def test_rotation_shift_by_hand() -> None:
     """Alike axes have the coarsest step; it is doubled until the relative difference is above 128 / 181 of it."""
-    assert both("rotation_shift", 7, 7) == both("rotation_shift", 0, 0) == 6
-    assert both("rotation_shift", 1000, 0) == both("rotation_shift", 0, 33554432) == 0
-    assert both("rotation_shift", 1000, 707) == 1  # half of the square: 0.5 * 181 is less than 128, once doubled not
+    assert both("rotation_shift", 7, 7) == both("rotation_shift", 33554432, 33554432) == 6
+    assert (
+        both("rotation_shift", 0, 0)
+        == both("rotation_shift", 1000, 0)
+        == both("rotation_shift", 0, 33554432)
+        == 0
+    )
+    assert (
+        both("rotation_shift", 1000, 707) == 1
+    )  # half of the square: 0.5 * 181 is less than 128, once doubled not
 
 
 def test_factors_by_hand() -> None:
@@ -253,7 +267,9 @@ def test_colours_by_hand() -> None:
     residual[0, 3:6] = [10, 3, -4]
     coarse = np.array([[0, 2], [0, 0]])
     steps = np.array([100, 3, 1, 1])
-    (sh,) = in_place("decode_colours", [values, residual, coarse, steps, 1, 2, 0, np.zeros((2, 4, 3), int)], [7])
+    (sh,) = in_place(
+        "decode_colours", [values, residual, coarse, steps, 1, 2, 0, np.zeros((2, 4, 3), int)], [7]
+    )
     assert sh[0][0] == [1400, 800, 1100] and sh[1][0] == [32767] * 3
     # shifts of 2 for luma, 3 for chroma: 40, 24, -32: rest 56, green 24, blue 44, red 68
     assert sh[0][1] == [0, 0, 0] and sh[0][2] == [204, 72, 132]
@@ -262,7 +278,10 @@ def test_colours_by_hand() -> None:
 def test_neighbours_by_hand() -> None:
     """On a line at 0, 10, 4, 4 and 5: of equally near ones the later; a window of 2 hides the first ones."""
     points = np.array([[0, 0, 0], [10, 0, 0], [4, 0, 0], [4, 0, 0], [5, 0, 0]])
-    for window, expected in ((16, [[0, 0], [0, 0], [0, 1], [2, 0], [3, 2]]), (1, [[0, 0], [0, 0], [1, 0], [2, 0], [3, 0]])):
+    for window, expected in (
+        (16, [[0, 0], [0, 0], [0, 1], [2, 0], [3, 2]]),
+        (1, [[0, 0], [0, 0], [1, 0], [2, 0], [3, 0]]),
+    ):
         (neighbour,) = in_place("find_neighbours", [points, 5, window, np.full((5, 2), 9)], [3])
         assert neighbour == expected
     ends = np.array([[-8388607] * 3, [8388607] * 3])
@@ -307,7 +326,12 @@ def test_expression_by_hand() -> None:
 def test_prediction_of_offsets_by_hand() -> None:
     """Only neighbours that move count; the sets follow from how many do and how far, and from residuals."""
     moved, values = np.array([1, 1, 0, 0]), np.array([[4, 0, -1], [7, 0, -1], [0, 0, 0], [0, 0, 0]])
-    for pair, mean, context in (([0, 1], 6, 4 * 2 + 2), ([2, 1], 7, 4 + 2), ([0, 2], 4, 4 + 2), ([2, 2], 0, 0)):
+    for pair, mean, context in (
+        ([0, 1], 6, 4 * 2 + 2),
+        ([2, 1], 7, 4 + 2),
+        ([0, 2], 4, 4 + 2),
+        ([2, 2], 0, 0),
+    ):
         neighbour = np.array([[0, 0], [0, 0], [0, 0], pair])
         assert both("moved_mean", moved, values, neighbour, 3, 0) == mean
         assert both("moved_context", moved, values, neighbour, 3) == context
@@ -316,7 +340,9 @@ def test_prediction_of_offsets_by_hand() -> None:
         residual = np.array([[0, total, total], [0, 0, 0], [0, 0, 0]])
         assert both("offset_context", residual, neighbour, 2, 1) == 8 + group
         residual[2, 1] = -1
-        assert both("offset_context", residual, neighbour, 2, 2) == 16 + min(group + (total in (0, 1, 2, 4, 8, 16, 40)), 7)
+        assert both("offset_context", residual, neighbour, 2, 2) == 16 + min(
+            group + (total in (0, 1, 2, 4, 8, 16, 40)), 7
+        )
 
 
 # 7.5

@@ -222,7 +222,7 @@ def test_damaged_payloads_give_the_same_error_at_the_same_bit(structure: str) ->
 def test_a_value_out_of_range_is_not_written(structure: str) -> None:
     values = written(structure, 1)[1]
     element = next(
-        e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("signed", "magnitude")
+        e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("residual", "magnitude")
     )
     values[element.name] = np.full(np.shape(values[element.name]), 1 << 25)
     values |= {"offset_flag": [1] * 9} | fresh(structure)

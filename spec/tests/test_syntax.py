@@ -52,7 +52,9 @@ def unresolved(nodes: tuple[Node, ...], known: set[str]) -> list[str]:
     missing: list[str] = []
     for node in nodes:
         here = known | {"payload_left"}
-        own = {node.name} if isinstance(node, Element) and node.dims else set()  # earlier entries of its array
+        own = (
+            {node.name} if isinstance(node, Element) and node.dims else set()
+        )  # earlier entries of its array
         missing += [f"{node}: {n}" for e in expressions(node) for n in sorted(e.names - here - own)]
         if isinstance(node, Element | Let):
             known.add(node.name)
@@ -80,7 +82,10 @@ def test_every_name_in_an_expression_is_defined_before_it() -> None:
     headers = set(known)
     assert unresolved(STANDARD.structures["avatar_header"].nodes, headers) == []
     for structure in ("canonical_unit", "expression_unit", "motion_unit"):
-        assert unresolved(STANDARD.structures[structure].nodes, headers | {"next_frame", "surface_neighbour"}) == []
+        assert (
+            unresolved(STANDARD.structures[structure].nodes, headers | {"next_frame", "surface_neighbour"})
+            == []
+        )
 
 
 def test_the_check_above_sees_a_missing_name() -> None:
@@ -195,7 +200,10 @@ def test_context_bases_by_hand() -> None:
             "appearance_residual",
             {"c": range(4), "chroma": [0, 1], "coarseness": [[[6, 6]]], "appearance_residual": FAR, **ALONE},
         ),
-        ("sh_residual", {"k": range(45), "chroma": [0, 1], "coarseness": [[[6, 6]]], "sh_residual": FAR, **ALONE}),
+        (
+            "sh_residual",
+            {"k": range(45), "chroma": [0, 1], "coarseness": [[[6, 6]]], "sh_residual": FAR, **ALONE},
+        ),
         ("one_side_flag", {"node_set": [0, 155]}),
         ("skin_joint", {"k": range(8)}),
         ("weight_residual", {"k": range(8), "same_joints_flag": [[0], [1]], "i": [0]}),
@@ -204,8 +212,14 @@ def test_context_bases_by_hand() -> None:
             {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **ALONE},
         ),
         ("residual_sign", {"key_frame": [0, 1], "n": [0], "previous_sign": [[0], [1], [2]]}),
-        ("offset_flag", {"offset_flag": [[0], [1]], "offset_value": FAR, "surface_neighbour": [[[0, 0]]], **ALONE}),
-        ("offset_residual", {"c": range(3), "offset_residual": FAR, "surface_neighbour": [[[0, 0]]], **ALONE}),
+        (
+            "offset_flag",
+            {"offset_flag": [[0], [1]], "offset_value": FAR, "surface_neighbour": [[[0, 0]]], **ALONE},
+        ),
+        (
+            "offset_residual",
+            {"c": range(3), "offset_residual": FAR, "surface_neighbour": [[[0, 0]]], **ALONE},
+        ),
     ],
 )
 def test_the_context_set_stays_below_the_number_of_sets(name: str, sizes: dict) -> None:
