@@ -86,7 +86,7 @@ def quantised(avatar: Avatar, steps: Steps, settings: Settings, seen: Sensitivit
 
 
 def luma_chroma(colour: np.ndarray) -> np.ndarray:
-    """§7.3.6 (..., 3) integers of red, green, blue -> luma and two chroma components, the inverse of `colour_component`."""
+    """§7.3.6 (..., 3) red, green, blue -> luma and two chroma components: the inverse of `colour_component`."""
     red, green, blue = np.moveaxis(colour, -1, 0)
     orange = red - blue
     rest = blue + (orange >> 1)

@@ -35,8 +35,14 @@ class Sensitivity:
 
     def part(self, rows: np.ndarray) -> Sensitivity:
         """The Gaussians with these numbers."""
-        arrays = (self.position, self.scale, self.rotation, self.opacity, self.colour)
-        return Sensitivity(*(array[rows] for array in arrays), samples=self.samples)
+        return Sensitivity(
+            self.position[rows],
+            self.scale[rows],
+            self.rotation[rows],
+            self.opacity[rows],
+            self.colour[rows],
+            self.samples,
+        )
 
 
 def ring(points: np.ndarray, count: int, phase: float, elevation: float) -> list[Camera]:
@@ -147,7 +153,7 @@ def _fourth(moments: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     p2, pq, p0 = p[:, 0] ** 2, 2 * p[:, 0] * p[:, 1], p[:, 1] ** 2
     q2, qq, q0 = q[:, 0] ** 2, 2 * q[:, 0] * q[:, 1], q[:, 1] ** 2
     terms = (p2 * q2, p2 * qq + pq * q2, p2 * q0 + p0 * q2 + pq * qq, pq * q0 + p0 * qq, p0 * q0)
-    return sum(term * moments[:, 5 + n] for n, term in enumerate(terms))  # type: ignore[return-value]
+    return sum(term * moments[:, 5 + n] for n, term in enumerate(terms))
 
 
 def _moments(records: np.ndarray, camera: Camera) -> tuple[np.ndarray, int]:

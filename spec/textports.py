@@ -101,8 +101,8 @@ class CompilePort:
     """§8 Emits a function that reads (or writes) a whole coded payload without interpretation.
 
     The function works on arrays. A writer takes all values of an element from an array of their own, those of an
-    element without subscripts in the order of writing, so that functions see what a reader would. It stops at the first fault and leaves in `fault` the number of the
-    element, its value, its range, the byte position and the index.
+    element without subscripts in the order of writing, so that functions see what a reader would. It stops at the
+    first fault and leaves in `fault` the number of the element, its value, its range, the byte position and the index.
     """
 
     def __init__(self, standard: Standard, structure: str, mode: str):
