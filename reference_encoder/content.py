@@ -61,7 +61,9 @@ class Avatar:
     skin_joints: np.ndarray  # (N, K) int, K <= 8
     skin_weights: np.ndarray  # (N, K) >= 0, each row sums to 1; unused influences have weight 0
     expression_names: tuple[str, ...] = ()
-    expressions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3)))  # (E, N, 3) metres at weight 1
+    expressions: np.ndarray = field(
+        default_factory=lambda: np.zeros((0, 0, 3))
+    )  # (E, N, 3) metres at weight 1
 
 
 @dataclass(frozen=True)
