@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import spec
 from reference_decoder.engine import Array, Engine, int32_bytes
 
 
@@ -81,9 +80,9 @@ class Canonical:
     def neighbours(self, engine: Engine, avatar: Mapping[str, Any]) -> Array:
         """§7.4 The neighbours by which expressions are predicted; every chunk has been received."""
         if self.surface_neighbour is None:
-            count, window = avatar["gaussian_count"], spec.standard().constant_values["SURFACE_WINDOW"]
+            count = avatar["gaussian_count"]
             self.surface_neighbour = engine.array((count, 2), np.int32)
-            engine.functions["find_neighbours"](self.position, count, window, self.surface_neighbour)
+            engine.functions["find_surface"](self.position, count, self.surface_neighbour)
         return self.surface_neighbour
 
     def add_expression(self, engine: Engine, v: Mapping[str, Any]) -> None:

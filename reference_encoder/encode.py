@@ -230,16 +230,19 @@ def prepared(
     return avatar, Prepared(steps, quantised(avatar, steps, settings, seen), theta)
 
 
-def views(avatar: Avatar, motion: Motion, settings: Settings) -> list[tuple[np.ndarray, np.ndarray, Camera]]:
-    """Poses and cameras of the pictures that decide where Gaussians may be coarse."""
-    moves = bool(motion.count > 1 or motion.rotations.any() or motion.expressions.any())
-    rings = (1 if settings.effort < 4 else 2) * (2 if moves else 1)
-    shown = poses(avatar, motion, rings - 1 if moves else 0)
+def views(
+    avatar: Avatar, motion: Motion, settings: Settings
+) -> list[list[tuple[np.ndarray, np.ndarray, Camera]]]:
+    """For each pose the cameras of the pictures that decide where Gaussians may be coarse."""
+    moves = bool(motion.rotations.any() or motion.expressions.any())
+    more = settings.effort >= 4
+    posed = min(motion.count, 12 if settings.effort >= 7 else 8 if more else 4) if moves else 0
     result = []
-    for n in range(rings):
-        positions, blends = shown[n % len(shown)]
-        for camera in ring(positions, 8 // (2 if moves else 1), n / rings, 0.35 * (n % 2)):
-            result.append((positions, blends, camera))
+    for n, (positions, blends) in enumerate(poses(avatar, motion, posed)):
+        cameras = ring(positions, 8 if n == 0 else 4, n / 4, 0.35 * (n % 2))
+        if n == 0 and more:
+            cameras += ring(positions, 8, 0.5, 0.35)
+        result.append([(positions, blends, camera) for camera in cameras])
     return result
 
 

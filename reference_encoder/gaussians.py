@@ -196,7 +196,7 @@ def offset_values(offsets: np.ndarray, neighbour: np.ndarray) -> dict[str, Any]:
 def surface_neighbours(position: np.ndarray) -> np.ndarray:
     """§7.4 (N, 2) the neighbours of each Gaussian for expressions; position (N, 3) as decoded."""
     neighbour = np.zeros((len(position), 2), np.int64)
-    _find_neighbours(position, len(position), _C["SURFACE_WINDOW"], neighbour)
+    jit.function("find_surface")(position, len(position), neighbour)
     return neighbour
 
 

@@ -21,7 +21,7 @@ _C0 = 0.28209479177387814  # a spherical harmonics coefficient of band 0 counts 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Mean over the views of the squared change of a picture, in 8-bit levels squared, per squared unit.
+    """Mean over views of the squared change of a picture, in 8-bit levels squared, per squared unit.
 
     The diagonal of the Gauss-Newton matrix of the picture error: neighbours are held.
     """
@@ -63,11 +63,14 @@ def ring(points: np.ndarray, count: int, phase: float, elevation: float) -> list
 
 
 def poses(avatar: Avatar, motion: Motion, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(positions (N, 3), blends (N, 3, 3)): the rest pose, then `count` frames spread over the motion."""
+    """(positions (N, 3), blends (N, 3, 3)): the rest pose, then the `count` frames that differ most from those before."""
     g = avatar.gaussians
     result = [(g.positions, np.broadcast_to(np.eye(3), (g.count, 3, 3)))]
-    for n in range(count):
-        frame = (2 * n + 1) * motion.count // (2 * count)
+    features = np.concatenate([motion.rotations.reshape(motion.count, -1), motion.expressions], axis=1)
+    distance = np.square(features).sum(axis=1)
+    for _ in range(count):
+        frame = int(np.argmax(distance))
+        distance = np.minimum(distance, np.square(features - features[frame]).sum(axis=1))
         matrices = forward_kinematics(avatar.rig, motion.rotations[frame], motion.translations[frame])
         blends = blend_matrices(avatar.skin_joints, avatar.skin_weights, matrices)
         points = g.positions
@@ -80,11 +83,34 @@ def poses(avatar: Avatar, motion: Motion, count: int) -> list[tuple[np.ndarray, 
 
 def sensitivity(
     avatar: Avatar,
-    views: list[tuple[np.ndarray, np.ndarray, Camera]],
+    groups: list[list[tuple[np.ndarray, np.ndarray, Camera]]],
     smallest_scale: float,
     progress: Callable[[str, int, int], None],
 ) -> Sensitivity:
-    """Over `views`, each with positions (N, 3), blends (N, 3, 3) and a camera."""
+    """The greatest of the means of groups of views, each with positions (N, 3), blends (N, 3, 3) and a camera.
+
+    What is hidden in most poses counts as much as the pose that shows it most asks for.
+    """
+    count = avatar.gaussians.count
+    best = Sensitivity(np.zeros(count), np.zeros((count, 3)), np.zeros((count, 3)), *np.zeros((2, count)), 0)
+    for n, views in enumerate(groups):
+        progress("poses", n, len(groups))
+        found = _mean(avatar, views, smallest_scale)
+        best = Sensitivity(
+            np.maximum(best.position, found.position),
+            np.maximum(best.scale, found.scale),
+            np.maximum(best.rotation, found.rotation),
+            np.maximum(best.opacity, found.opacity),
+            np.maximum(best.colour, found.colour),
+            best.samples + found.samples / len(groups),
+        )
+    return best
+
+
+def _mean(
+    avatar: Avatar, views: list[tuple[np.ndarray, np.ndarray, Camera]], smallest_scale: float
+) -> Sensitivity:
+    """Over the views of one pose."""
     g = avatar.gaussians
     axes = rotation_matrix(_vectors(g.rotations))
     scales = g.scales.clip(smallest_scale, 1.9)
@@ -92,12 +118,10 @@ def sensitivity(
     sh = _integers(g.sh, 12).clip(-32767, 32767).astype(np.int16)
     sums = [np.zeros(g.count), np.zeros((g.count, 3)), np.zeros((g.count, 3)), *np.zeros((2, g.count))]
     samples = 0
-    for n, (positions, blends, camera) in enumerate(views):
-        progress("views", n, len(views))
+    for positions, blends, camera in views:
         turned = blends @ axes
         factor = _integers((turned * scales[:, None]).clip(-7.9, 7.9), 24)
-        entries = _integers(blends, 30)
-        records = project(_integers(positions, 20), factor, entries, opacity, sh, camera).records
+        records = project(_integers(positions, 20), factor, _integers(blends, 30), opacity, sh, camera).records
         moments, covered = _moments(records, camera)
         samples += 3 * covered
         _add(sums, records[:, 0], moments, positions, blends, turned, scales, camera)
