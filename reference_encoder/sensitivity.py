@@ -63,7 +63,7 @@ def ring(points: np.ndarray, count: int, phase: float, elevation: float) -> list
 
 
 def poses(avatar: Avatar, motion: Motion, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(positions (N, 3), blends (N, 3, 3)): the rest pose, then the `count` frames that differ most from those before."""
+    """(positions (N, 3), blends (N, 3, 3)): the rest pose, then the frames that differ most."""
     g = avatar.gaussians
     result = [(g.positions, np.broadcast_to(np.eye(3), (g.count, 3, 3)))]
     features = np.concatenate([motion.rotations.reshape(motion.count, -1), motion.expressions], axis=1)
@@ -92,7 +92,8 @@ def sensitivity(
     What is hidden in most poses counts as much as the pose that shows it most asks for.
     """
     count = avatar.gaussians.count
-    best = Sensitivity(np.zeros(count), np.zeros((count, 3)), np.zeros((count, 3)), *np.zeros((2, count)), 0)
+    one, three = np.zeros(count), np.zeros((count, 3))
+    best = Sensitivity(one, three, three, one, one, 0.0)
     for n, views in enumerate(groups):
         progress("poses", n, len(groups))
         found = _mean(avatar, views, smallest_scale)
@@ -121,7 +122,9 @@ def _mean(
     for positions, blends, camera in views:
         turned = blends @ axes
         factor = _integers((turned * scales[:, None]).clip(-7.9, 7.9), 24)
-        records = project(_integers(positions, 20), factor, _integers(blends, 30), opacity, sh, camera).records
+        records = project(
+            _integers(positions, 20), factor, _integers(blends, 30), opacity, sh, camera
+        ).records
         moments, covered = _moments(records, camera)
         samples += 3 * covered
         _add(sums, records[:, 0], moments, positions, blends, turned, scales, camera)
