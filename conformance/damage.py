@@ -49,7 +49,9 @@ class Original:
     def __init__(self, data: bytes):
         self.data = data
         self.units: list[Unit] = list(UnitReader(data))
-        digests = {frame.index: frame_digests(frame) for frame in Decoder(data, strict=True).frames()}
+        decoder = Decoder(data, strict=True)
+        digests = {frame.index: frame_digests(frame) for frame in decoder.frames()}
+        self.canonical = decoder.canonical
         self.frames: dict[int, list[tuple[int, tuple[bytes, ...]]]] = {}  # by unit
         self.keys: set[int] = set()
         for unit in self.units:
@@ -63,10 +65,12 @@ class Original:
         """Every element outside coded payloads: its unit, first bit and number of bits."""
         found: list[tuple[Unit, Element, int, int]] = []
         known: dict[str, Any] = {**UnitReader(self.data).limits}
+        assert self.canonical is not None
+        place = {"surface_neighbour": self.canonical.surface_neighbour}
         contexts: dict[str, Any] = {}
         for unit in (unit for unit in self.units if unit.type in UNIT_STRUCTURES and unit.layer == 0):
             first = peek_motion(self.data, unit)[1] if unit.type == "motion" else 0
-            values = {**known, "next_frame": first}
+            values = {**known, **place, "next_frame": first}
 
             def sink(
                 element: Element, index: tuple[int, ...], value: Any, bit: int, unit: Unit = unit

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import spec
+from reference_decoder.canonical import Canonical
+from reference_decoder.engine import Executed
 from reference_decoder.units import level_limits
 from reference_encoder.units import frame_unit, unit_from_source
 from spec.ports import chosen
@@ -35,6 +36,8 @@ VISIBLE: dict[str, Any] = {
     "step_code": [_between(0, 70)] * 3 + [_between(60, 150)] * 1020,
     "residual_magnitude": lambda generator, *ends: generator.choice((0, 0, 1, generator.randint(0, 99))),
     "sh_step": _between(1, 300),
+    "scale_step": _between(1, 8000),
+    "scale_blur": _between(17 << 16, 20 << 16),
     "opacity_step": _between(1, 4000),
     "expression_offset_step": _between(1, 1000),
     "offset_residual": _between(-60, 60),
@@ -97,33 +100,43 @@ class _Stream:
         return values
 
     def _structural(self) -> list[bytes]:
-        """All chunks and most expressions in any order; what is returned comes only after some motion."""
+        """All chunks and then most expressions, in any order; what is returned comes only after some motion."""
         start = len(self.units)
+        canonical = Canonical.empty(Executed(), self.known)
         for chunk in range(-(-self.known["gaussian_count"] // self.known["chunk_size"])):
-            self._add("canonical", {**self._placed(), "chunk_index": chunk})
+            values = self._add("canonical", {**self._placed(), "chunk_index": chunk})
+            canonical.add_chunk(Executed(), values)
+        chunks = self.units[start:]
+        self.generator.shuffle(chunks)
+        self.units[start:] = chunks
+        start = len(self.units)
+        self.known["surface_neighbour"] = canonical.neighbours(Executed(), self.known)
         for expression in range(self.known["expression_count"]):
             if self.generator.random() < 0.9:
                 self._add("expression", {"expression_index": expression})
-        pieces = self.units[start:]
+        together = len(chunks) + len(self.units) - start
+        pieces = self.units[start:] or self.units[-1:]
         self.generator.shuffle(pieces)
-        late = self.generator.randint(0, 1) if len(pieces) > 1 else 0
-        self.units[start:] = pieces[late:]
+        late = self.generator.randint(0, 1) if together > 1 else 0
+        self.units[len(self.units) - len(pieces) :] = pieces[late:]
         return pieces[:late]
 
     def _placed(self) -> dict[str, Any]:
-        """§7.3 Residuals that place the Gaussians of a chunk within a metre and show them, whatever the steps."""
+        """§7.3 Elements that place the Gaussians of a chunk within a metre and show them, whatever the steps."""
         if self.wild:
             return {}
-        g, count = self.generator, min(self.known["chunk_size"], self.known["gaussian_count"])
-        columns = [[g.uniform(-0.5, 0.5) * 2**20 for _ in range(count)] for _ in range(3)]
-        sizes = [[g.uniform(17, 22) * 2**16 for _ in range(count)] for _ in range(3)]  # 2^-7 to 2^-2 m
-        positions = [_residuals(column, self.known["position_step"]) for column in columns]
-        scales = [_residuals(column, self.known["scale_step"]) for column in sizes]
-        opacities = [g.uniform(0.1, 1.1) * 2**14 for _ in range(count)]
+        spread, known = max(1, 2**20 // self.known["position_step"]).bit_length(), self.known
+        octaves, turns = 2**16 // known["scale_step"], 2**28 // known["gaussian_rotation_step"]
         return {
-            "position_residual": [list(row) for row in zip(*positions, strict=True)],
-            "scale_residual": [list(row) for row in zip(*scales, strict=True)],
-            "opacity_residual": _residuals(opacities, self.known["opacity_step"]),
+            "position_bits": min(spread, 21),
+            "chunk_origin": -min(2**19 // known["position_step"], 2**20),
+            "coarseness": _between(0, 2),
+            "scale_residual": _between(-octaves // 4, octaves // 2),
+            "rotation_residual": _between(-turns, turns),
+            "appearance_residual": _between(
+                -(1 << 12) // known["opacity_step"], (1 << 14) // known["opacity_step"]
+            ),
+            "sh_residual": _between(-64, 64),
         }
 
     def _motion(self, key: bool) -> None:
@@ -164,9 +177,3 @@ class _Stream:
         for piece in extra:
             if g.random() < 0.3:
                 self.units.insert(g.randint(2, len(self.units)), piece)
-
-
-def _residuals(values: Sequence[float], step: int) -> list[int]:
-    """§7.3.2 The differences of the nearest multiples of `step`."""
-    quantised = [0, *(round(value / step) for value in values)]
-    return [after - before for before, after in pairwise(quantised)]

@@ -24,6 +24,7 @@ class Canonical:
     offsets: list[
         Array
     ]  # of each expression: (N, 3) Q.20 m (Executed), or moved Gaussians and offsets (Compiled)
+    surface_neighbour: Array | None = None  # (N, 2), from the first expression on
     chunks: set[int] = field(default_factory=set)
     expressions: set[int] = field(default_factory=set)
 
@@ -51,6 +52,7 @@ class Canonical:
             joint=engine.copy(self.joint),
             weight=engine.copy(self.weight),
             offsets=list(self.offsets),
+            surface_neighbour=self.surface_neighbour,
             chunks=set(self.chunks),
             expressions=set(self.expressions),
         )
@@ -58,23 +60,36 @@ class Canonical:
     def add_chunk(self, engine: Engine, v: Mapping[str, Any]) -> None:
         """§7.3 Decodes one canonical unit, whose elements are in `v`, into its place."""
         f, count, first = engine.functions, v["chunk_count"], v["chunk_index"] * v["chunk_size"]
-        f["decode_positions"](v["position_residual"], v["position_step"], count, first, self.position)
-        scales, rotations = v["scale_residual"], v["rotation_component"]
-        f["decode_factors"](
-            scales, rotations, v["scale_step"], v["gaussian_rotation_step"], count, first, self.factor
-        )
-        f["decode_opacities"](v["opacity_residual"], v["opacity_step"], count, first, self.opacity)
-        f["decode_colours"](v["sh_residual"], v["sh_step"], v["sh_degree"], count, first, self.sh)
+        place = v["cell"], v["cell_level"], v["coarseness"], v["position_low"]
+        origin = engine.take(v["chunk_origin"])
+        f["decode_positions"](*place, origin, v["position_step"], count, first, self.position)
+        shape = v["widened"], v["rotation_value"], v["scale_blur"], v["gaussian_rotation_step"]
+        f["decode_factors"](*shape, count, first, self.factor)
+        appearance = v["appearance_value"]
+        f["decode_opacities"](appearance, v["opacity_step"], v["opacity_power"], count, first, self.opacity)
+        colour = appearance, v["sh_residual"], v["coarseness"], v["sh_step"], v["sh_degree"]
+        f["decode_colours"](*colour, count, first, self.sh)
         skin = v["skin_joint"], v["skin_weight"], v["influence_count"], v["skin_weight_bits"]
         f["decode_skin"](*skin, count, first, self.joint, self.weight)
         self.chunks.add(v["chunk_index"])
+
+    def is_complete(self, avatar: Mapping[str, Any]) -> bool:
+        """§6.7 Whether every chunk has been received, as expressions need."""
+        return len(self.chunks) == -(-avatar["gaussian_count"] // avatar["chunk_size"])
+
+    def neighbours(self, engine: Engine, avatar: Mapping[str, Any]) -> Array:
+        """§7.4 The neighbours by which expressions are predicted; every chunk has been received."""
+        if self.surface_neighbour is None:
+            count = avatar["gaussian_count"]
+            self.surface_neighbour = engine.array((count, 2), np.int32)
+            engine.functions["find_surface"](self.position, count, self.surface_neighbour)
+        return self.surface_neighbour
 
     def add_expression(self, engine: Engine, v: Mapping[str, Any]) -> None:
         """§7.4 Decodes one expression unit, whose elements are in `v`."""
         count, index = v["gaussian_count"], v["expression_index"]
         offset = engine.array((count, 3), np.int32)
-        flags, residuals = v["offset_flag"], v["offset_residual"]
-        engine.functions["decode_expression"](flags, residuals, v["expression_offset_step"], count, offset)
+        engine.functions["decode_expression"](v["offset_value"], v["expression_offset_step"], count, offset)
         self.offsets[index] = engine.keep_offsets(offset)
         self.expressions.add(index)
 

@@ -155,6 +155,12 @@ class Decoder:
         assert self.canonical is not None
         if peek(self.data, unit, self.avatar).get("expression_index") in self.canonical.expressions:
             return
+        if not self.canonical.is_complete(values):
+            if self.errors:
+                return
+            message = "an expression before the canonical units of all chunks"
+            raise self._violation("expression_after_canonical", message, unit.payload_start * 8)
+        values["surface_neighbour"] = self.canonical.neighbours(self.engine, values)
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._writable().add_expression(self.engine, values)
 

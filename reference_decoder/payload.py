@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -46,14 +46,15 @@ class CompiledPayload:
         contexts: np.ndarray,
         values: Values,
         arrays: Mapping[str, np.ndarray],
+        written: Sequence[np.ndarray] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Runs it; returns the fault record and the 1/256 bits spent by element (accounting only)."""
         fault = np.full(16, FAULT_NONE, np.int64)
         spent = np.zeros(len(self.code.elements), np.int64)
-        scalars = [int(values[name]) for name in self.code.scalars]
-        self.run(
-            buffer, engine, contexts, fault, spent, *scalars, *(arrays[name] for name, _ in self.code.arrays)
-        )
+        given = (values[name] for name in self.code.scalars)
+        scalars = [value if isinstance(value, np.ndarray) else int(value) for value in given]
+        filled = [arrays[name] for name, _ in self.code.arrays]
+        self.run(buffer, engine, contexts, fault, spent, *scalars, *filled, *written)
         return fault, spent
 
 
@@ -129,15 +130,13 @@ def payload_error(element: Element, fault: np.ndarray, bit: int) -> StreamError:
 def write_payload(structure: Structure, values: Values, contexts: np.ndarray) -> bytes:
     """§C Encodes a coded payload from the arrays in `values`; raises the error of the first value out of range."""
     payload = compiled(structure.name, "write")
-    kept = spec.standard().persistent_arrays(structure.name)
-    arrays = {
-        name: values[name] if name in kept else np.ascontiguousarray(values[name], _SCOPE_DTYPE)
-        for name, _ in payload.code.arrays
-    }
-    output = np.zeros(65536 + 8 * sum(array.size for array in arrays.values()), np.uint8)
+    kept = {n: values[n] for n in spec.standard().persistent_arrays(structure.name)}
+    arrays = payload.allocate(values, spec.standard().constant_values, kept)
+    written = [np.ascontiguousarray(values[e.name], _SCOPE_DTYPE) for e in payload.code.elements]
+    output = np.zeros(65536 + 8 * sum(array.size for array in written), np.uint8)
     engine = np.zeros(3, np.int64)
     jit.function("start_encoder")(engine)
-    fault, _ = payload.call(output, engine, contexts, values, arrays)
+    fault, _ = payload.call(output, engine, contexts, values, arrays, written)
     if fault[0] == FAULT_FULL:
         raise MemoryError(f"{structure.name}: the payload is larger than its bound")
     if fault[0] != FAULT_NONE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,16 @@ from scipy.spatial.transform import Rotation
 import spec
 from reference_decoder import Camera, Decoder
 from reference_decoder.units import UnitReader, level_limits, peek_motion
-from reference_encoder.content import Avatar, ContentError, Motion
+from reference_encoder.content import Avatar, ContentError, Gaussians, Motion
+from reference_encoder.gaussians import (
+    Quantised,
+    chunk_values,
+    chunks,
+    decoded_positions,
+    offset_values,
+    quantised,
+    surface_neighbours,
+)
 from reference_encoder.motion_model import motion_model
 from reference_encoder.motion_units import motion_stream
 from reference_encoder.quantise import (
@@ -19,18 +29,25 @@ from reference_encoder.quantise import (
     Steps,
     check_avatar,
     integer_steps,
-    integer_weights,
     rest_offsets,
-    small_rotations,
-    spatial_order,
     to_integers,
 )
+from reference_encoder.sensitivity import poses, ring, sensitivity
 from reference_encoder.units import unit
 
 _C = spec.standard().constant_values
 STAGES = {name: number for number, (name, _) in spec.standard().enumerations["stage"].items()}
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """§7.3 The canonical Gaussians as integers, and the squared error that a value may make in the pictures."""
+
+    steps: Steps
+    values: Quantised
+    theta: float
 
 
 def encode(
@@ -51,8 +68,9 @@ def encode(
     check_avatar(avatar)
     motion = motion.on(avatar)
     check_motion(avatar, motion)
-    steps = integer_steps(avatar, settings)
-    sequence, header = headers(avatar, motion, steps, settings)
+    choose_level(counts(avatar))
+    avatar, ready = prepared(avatar, motion, settings, progress)
+    sequence, header = headers(avatar, motion, ready.steps, settings)
     limits = level_limits(spec.standard(), sequence["level"])
     model = motion_model(avatar, motion)
     header["step_code"], motions = motion_stream(model, motion, settings, limits | header, progress)
@@ -62,8 +80,7 @@ def encode(
         unit("avatar", header, limits, checksum=settings.checksums),
     ]
     stream += metadata(avatar, cameras, description, names)
-    order = spatial_order(avatar.gaussians.positions)
-    for kind, values, done, total in gaussian_units(avatar, order, steps, settings):
+    for kind, values, done, total in gaussian_units(avatar, ready, header["chunk_size"]):
         progress("Gaussians" if kind == "canonical" else "expressions", done, total)
         stream.append(unit(kind, values, known, checksum=settings.checksums))
     stream += motions
@@ -109,7 +126,9 @@ def headers(
         "position_step": steps.position,
         "scale_step": steps.scale,
         "gaussian_rotation_step": steps.rotation,
+        "scale_blur": steps.blur,
         "opacity_step": steps.opacity,
+        "opacity_power": steps.opacity_power,
         "sh_step": steps.sh,
         "expression_count": len(avatar.expression_names),
         "expression_offset_step": steps.expression_offset,
@@ -125,6 +144,15 @@ def headers(
         "sequence_tools": 0,
     }
     return sequence, header
+
+
+def counts(avatar: Avatar) -> dict[str, int]:
+    """§A.2 What the limits of a level are about."""
+    return {
+        "joint_count": avatar.rig.count,
+        "gaussian_count": avatar.gaussians.count,
+        "expression_count": len(avatar.expression_names),
+    }
 
 
 def choose_level(header: Mapping[str, Any]) -> int:
@@ -175,97 +203,70 @@ def camera_values(number: int, camera: Camera) -> dict[str, Any]:
     }
 
 
+def prepared(
+    avatar: Avatar, motion: Motion, settings: Settings, progress: Progress
+) -> tuple[Avatar, Prepared]:
+    """The avatar without the Gaussians that pictures do not need, and its integers; steps belong to what is kept."""
+    seen = None
+    if settings.effort > 1:
+        seen = sensitivity(avatar, views(avatar, motion, settings), settings.smallest_scale, progress)
+    theta = 0.0 if seen is None else settings.picture_step**2 * seen.samples / (14 * avatar.gaussians.count)
+    if seen is not None and settings.pruning:
+        needed = seen.opacity * np.maximum(avatar.gaussians.opacities, 1e-3) ** 2
+        kept = np.flatnonzero(needed >= min(settings.pruning * theta, needed.max()))
+        avatar, seen = part_of(avatar, kept), seen.part(kept)
+    steps = integer_steps(avatar, settings)
+    return avatar, Prepared(steps, quantised(avatar, steps, settings, seen), theta)
+
+
+def views(
+    avatar: Avatar, motion: Motion, settings: Settings
+) -> list[list[tuple[np.ndarray, np.ndarray, Camera]]]:
+    """For each pose the cameras of the pictures that decide where Gaussians may be coarse."""
+    moves = bool(motion.rotations.any() or motion.expressions.any())
+    more = settings.effort >= 4
+    posed = min(motion.count, 12 if settings.effort >= 7 else 8 if more else 4) if moves else 0
+    result = []
+    for n, (positions, blends) in enumerate(poses(avatar, motion, posed)):
+        cameras = ring(positions, 8 if n == 0 else 4, n / 4, 0.35 * (n % 2))
+        if n == 0 and more:
+            cameras += ring(positions, 8, 0.5, 0.35)
+        result.append([(positions, blends, camera) for camera in cameras])
+    return result
+
+
+def part_of(avatar: Avatar, kept: np.ndarray) -> Avatar:
+    """The avatar with only some of its Gaussians."""
+    g = avatar.gaussians
+    gaussians = Gaussians(g.positions[kept], g.rotations[kept], g.scales[kept], g.opacities[kept], g.sh[kept])
+    expressions = avatar.expressions[:, kept] if len(avatar.expression_names) else avatar.expressions
+    return replace(
+        avatar,
+        gaussians=gaussians,
+        skin_joints=avatar.skin_joints[kept],
+        skin_weights=avatar.skin_weights[kept],
+        expressions=expressions,
+    )
+
+
 def gaussian_units(
-    avatar: Avatar, order: np.ndarray, steps: Steps, settings: Settings
+    avatar: Avatar, ready: Prepared, chunk_size: int
 ) -> Iterator[tuple[str, dict[str, Any], int, int]]:
     """§5.6, §5.7 (unit type, elements, number done, number in all) of the structural layer."""
-    g = avatar.gaussians
-    vectors, scales = small_rotations(
-        g.rotations[order], np.maximum(g.scales[order], settings.smallest_scale)
-    )
-    log_scales = (np.log2(scales) * 2**16).clip(_C["LOG_SCALE_MIN"], _C["LOG_SCALE_MAX"]) - _C[
-        "LOG_SCALE_MIN"
-    ]
-    coefficients = g.sh[order].clip(-_C["SH_LIMIT"] / 2**12, _C["SH_LIMIT"] / 2**12)
-    quantised = {
-        "position": to_integers(g.positions[order], steps.position / 2**20),
-        "scale": to_integers(log_scales, steps.scale),
-        "rotation": to_integers(vectors, steps.rotation / 2**28),
-        "opacity": to_integers(g.opacities[order].clip(0, 1), steps.opacity / 2**14),
-        "sh": np.concatenate(
-            [
-                to_integers(coefficients[:, b * b : (b + 1) ** 2], steps.sh[b] / 2**12)
-                for b in range(g.sh_degree + 1)
-            ],
-            axis=1,
-        ),
-    }
-    joints, weights, counts = integer_weights(
-        avatar.skin_joints[order], avatar.skin_weights[order], settings.influences, settings.weight_bits
-    )
-    for first in range(0, g.count, settings.chunk_size):
-        part = slice(first, first + settings.chunk_size)
-        chunk = {name: values[part] for name, values in quantised.items()}
-        values = chunk_values(chunk)
-        values |= skin_values(joints[part], weights[part], counts[part], 1 << settings.weight_bits)
-        yield (
-            "canonical",
-            {"chunk_index": first // settings.chunk_size, **values},
-            min(part.stop, g.count),
-            g.count,
-        )
+    done, positions, orders = 0, [], chunks(ready.values, chunk_size)
+    for index, rows in enumerate(orders):
+        part = ready.values.part(rows)
+        values = chunk_values(part, ready.steps, ready.theta)
+        positions.append(decoded_positions(values, part, ready.steps))
+        done += len(rows)
+        yield "canonical", {"chunk_index": index, **values}, done, avatar.gaussians.count
+    order, neighbour = np.concatenate(orders), surface_neighbours(np.concatenate(positions))
+    reach = _C["OFFSET_LIMIT"] / 2**20
     for e in range(len(avatar.expression_names)):
-        reach = _C["OFFSET_LIMIT"] / 2**20
         offsets = avatar.expressions[e][order].clip(-reach, reach)
-        offsets = to_integers(offsets, steps.expression_offset / 2**20)
-        yield (
-            "expression",
-            {"expression_index": e, **offset_values(offsets)},
-            e + 1,
-            len(avatar.expression_names),
-        )
-
-
-def chunk_values(quantised: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """§7.3 The residuals of a chunk: each value less that of the Gaussian before it, where the standard predicts."""
-
-    def residual(values: np.ndarray) -> np.ndarray:
-        return np.diff(values, axis=0, prepend=np.zeros_like(values[:1]))
-
-    sh = quantised["sh"].copy()
-    sh[:, 0] = residual(sh[:, 0])
-    return {
-        "position_residual": residual(quantised["position"]),
-        "scale_residual": residual(quantised["scale"]),
-        "rotation_component": quantised["rotation"],
-        "opacity_residual": residual(quantised["opacity"]),
-        "sh_residual": sh,
-    }
-
-
-def skin_values(joints: np.ndarray, weights: np.ndarray, counts: np.ndarray, total: int) -> dict[str, Any]:
-    """§5.6 The elements of `gaussian_skin` for a chunk."""
-    same = np.zeros(len(joints), np.int64)
-    same[1:] = (joints[1:] == joints[:-1]).all(axis=1) & (counts[1:] == counts[:-1])
-    left = total - np.cumsum(weights, axis=1) + weights
-    before = np.concatenate([np.zeros_like(weights[:1]), weights[:-1]])
-    predicted = np.where(same[:, None] == 1, np.minimum(before, left), 0)
-    return {
-        "same_joints_flag": same,
-        "influence_count": counts - 1,
-        "skin_joint": joints,
-        "skin_weight": weights,
-        "weight_residual": weights - predicted,
-    }
-
-
-def offset_values(offsets: np.ndarray) -> dict[str, Any]:
-    """§5.7 The elements of `expression_offsets`; offsets (N, 3) quantised."""
-    moved = offsets.any(axis=1)
-    residual = np.zeros_like(offsets)
-    kept = offsets[moved]
-    residual[moved] = np.diff(kept, axis=0, prepend=np.zeros_like(kept[:1])) if len(kept) else kept
-    return {"offset_flag": moved.astype(np.int64), "offset_residual": residual}
+        offsets = to_integers(offsets, ready.steps.expression_offset / 2**20)
+        values = {"expression_index": e, "surface_neighbour": neighbour, **offset_values(offsets, neighbour)}
+        yield "expression", values, e + 1, len(avatar.expression_names)
 
 
 def add_hashes(

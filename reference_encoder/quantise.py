@@ -21,16 +21,25 @@ _C = spec.standard().constant_values
 class Settings:
     """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
 
-    position_step: float = 2.0**-13  # m
-    scale_step: float = 1 / 8  # octaves
-    rotation_step: float = 1 / 32  # rad, of Gaussians
-    opacity_step: float = 1 / 128
-    colour_step: float = 1 / 48  # spherical harmonics band 0, in units of the coefficient
+    effort: int = (
+        5  # 1 to 9: from 2 on pictures decide where Gaussians may be coarse, by more of them from 4 on
+    )
+    picture_step: float = 0.4  # error that a picture may have, in 8-bit levels; from effort 2 on
+    pruning: float = 5.0  # Gaussians are left out if the pictures change so little; 0 for none
+    position_step: float = 2.0**-13  # m; the finest steps are a quarter of these from effort 2 on
+    scale_step: float = 1 / 24  # octaves
+    rotation_step: float = 1 / 64  # rad, of Gaussians
+    opacity_step: float = 1 / 256
+    colour_step: float = 1 / 64  # spherical harmonics band 0, in units of the coefficient
     sh_step: float = 1 / 32  # bands 1 to 3
+    opacity_power: int = 3  # 1 to 3: faint Gaussians have the finer steps, the greater it is
+    scale_blur: float = (
+        0.0  # m by which scales are widened before they are quantised; 0 for a 1600th of the size
+    )
     smallest_scale: float = 2.0**-14  # m; thinner Gaussians look the same
     influences: int = 4
     weight_bits: int = 12
-    expression_step: float = 2.0**-13  # m
+    expression_step: float = 1.154e-4  # m; leaves errors of 0.1 mm
     expression_weight_step: float = 1 / 512
     motion_tolerance: float = 0.0003  # m: the largest error of a joint
     shell_tolerance: float = 0.0003  # m: the largest error of the body around a joint
@@ -42,7 +51,7 @@ class Settings:
     bitrate: float = 0.0  # kbit/s that the motion may take, its tolerances scaled to fit; 0 for any
     random_access: float = 1.0  # seconds between random access points
     frames_per_unit: int = 128  # 1 for the lowest delay
-    chunk_size: int = 32768  # Gaussians that decode together
+    chunk_size: int = 65536  # Gaussians that decode together
     checksums: bool = True
 
 
@@ -53,7 +62,9 @@ class Steps:
     position: int  # Q.20 m
     scale: int  # Q.16 octaves
     rotation: int  # Q.28 rad
+    blur: int  # Q.16 octaves over LOG_SCALE_MIN
     opacity: int  # Q.14
+    opacity_power: int
     sh: tuple[int, ...]  # Q.12, by band
     expression_offset: int  # Q.20 m
 
@@ -71,15 +82,23 @@ def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
 
     # Quantised values must reach their largest: the 63 degrees that `small_rotations` leaves in 20 bits; and the
     # difference of two offsets must fit 18 bits.
+    # The coordinates of a chunk must fit 21 bits.
+    finer = 4 if settings.effort > 1 else 1
+    positions = avatar.gaussians.positions
+    size = float(np.ptp(positions, axis=0).max())
+    blur = np.log2(np.clip(settings.scale_blur or size / 1600, 2.0**-20, 1)) - _C["LOG_SCALE_MIN"] / 2**16
     farthest = float(np.abs(avatar.expressions).max(initial=0.0))
     degree = avatar.gaussians.sh_degree
     return Steps(
-        position=step(settings.position_step, 20, 1, 262144),
-        scale=step(settings.scale_step, 16, 1, 524288),
-        rotation=step(settings.rotation_step, 28, 282, 134217728),
-        opacity=step(settings.opacity_step, 14, 1, 16384),
+        position=step(settings.position_step / finer, 20, 1 + int(size / 2), 262144),
+        scale=step(settings.scale_step / finer, 16, 1, 524288),
+        rotation=step(settings.rotation_step / finer, 28, 282, 134217728),
+        blur=step(blur, 16, 0, 1638400),
+        opacity=step(settings.opacity_step / finer, 14, 1, 16384),
+        opacity_power=settings.opacity_power,
         sh=tuple(
-            step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)
+            step((settings.sh_step if b else settings.colour_step) / finer, 12, 1, 16384)
+            for b in range(degree + 1)
         ),
         expression_offset=step(
             settings.expression_step, 20, 1 + int(min(farthest, 2) * 2**20 / 65535), 262144
@@ -133,18 +152,19 @@ def spatial_order(positions: np.ndarray) -> np.ndarray:
     return np.argsort(key, kind="stable")
 
 
-def small_rotations(rotations: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) rotation vectors and (N, 3) scales of the same ellipsoids with the least angles.
+def equivalent_axes(rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) rotation vectors of the same ellipsoids with the least angles, (N, 3, 3) where their axes went.
 
     Turning an ellipsoid's axes into each other, with their scales, changes nothing; of the 24
     equivalent rotations the one with the greatest trace is taken. rotations (N, 4), w first.
+    Entry [n, i, j] is 1 if the scale along axis i becomes that along axis j.
     """
     matrices = Rotation.from_quat(rotations[:, [1, 2, 3, 0]]).as_matrix()
     cube = Rotation.create_group("O").as_matrix().round().astype(int)
     traces = np.stack([np.einsum("nij,ji->n", matrices, turn) for turn in cube])
     turns = cube[np.argmax(traces, axis=0)]
     vectors = Rotation.from_matrix(matrices @ turns).as_rotvec()
-    return vectors, np.einsum("ni,nij->nj", scales, np.abs(turns))
+    return vectors, np.abs(turns)
 
 
 def integer_weights(

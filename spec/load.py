@@ -127,6 +127,14 @@ class For:
 
 
 @dataclass(frozen=True)
+class While:
+    """A loop that goes on as long as a condition holds."""
+
+    condition: Expression
+    body: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
 class If:
     """A condition; `otherwise` may be empty."""
 
@@ -142,7 +150,7 @@ class Call:
     structure: str
 
 
-Node = Element | Let | Check | For | If | Call
+Node = Element | Let | Check | For | While | If | Call
 
 
 @dataclass(frozen=True)
@@ -202,7 +210,7 @@ class Standard:
     def _flat(self, nodes: tuple[Node, ...], follow: bool) -> Iterator[Node]:
         for node in nodes:
             yield node
-            if isinstance(node, For):
+            if isinstance(node, For | While):
                 yield from self._flat(node.body, follow)
             elif isinstance(node, If):
                 yield from self._flat(node.then + node.otherwise, follow)
@@ -230,8 +238,10 @@ class Standard:
 
     def contexts_of(self, element: Element) -> int:
         """§8.3 The number of contexts in one set of an element."""
-        size = element.descriptor.size.evaluate(self.constant_values)
-        return self.binarisations[element.descriptor.binarisation].contexts.evaluate({"size": size})
+        contexts = self.binarisations[element.descriptor.binarisation].contexts
+        if "size" not in contexts.names:
+            return contexts.evaluate({})
+        return contexts.evaluate({"size": element.descriptor.size.evaluate(self.constant_values)})
 
     def _payload_contexts(self, structure: str) -> tuple[dict[str, int], int]:
         bases, total = {}, 0
@@ -333,6 +343,8 @@ def _node(entry: dict[str, Any], clause: str) -> Node:
         return Check(entry["check"])
     if "for" in entry:
         return For(entry["for"], parse(entry["count"]), _nodes(entry["do"], clause))
+    if "while" in entry:
+        return While(parse(entry["while"]), _nodes(entry["do"], clause))
     if "if" in entry:
         return If(parse(entry["if"]), _nodes(entry["then"], clause), _nodes(entry.get("else", []), clause))
     return Call(entry["call"])

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Protocol
 
 from spec.bits import BitReader, BitWriter
 from spec.errors import KINDS, StreamError
-from spec.load import Check, Element, For, If, Let, Node, Standard, Structure
+from spec.load import Check, Element, For, If, Let, Node, Standard, Structure, While
 
 Values = MutableMapping[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
@@ -87,6 +87,10 @@ class ValuePort:
             self.values[loop.variable] = value
             yield value
 
+    def repetitions(self, loop: While) -> Iterator[None]:
+        while loop.condition.evaluate(self.scope):
+            yield
+
     def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
         taken = bool(condition.condition.evaluate(self.scope))
         if self.observer:
@@ -96,10 +100,10 @@ class ValuePort:
     def structure(self, structure: Structure) -> Iterator[None]:
         if structure.coded:
             self.start_payload(structure)
+            self._allocate(structure)
         yield
         if structure.coded:
             self.finish_payload(structure)
-            self._complete(structure)
 
     def fail(self, constraint: str, message: str, bit: int | None = None) -> NoReturn:
         """Raises the error of a constraint at the present bit offset."""
@@ -117,8 +121,8 @@ class ValuePort:
         """Raises the error of an element outside its range."""
         raise range_error(element, index, value, low, high, bit)
 
-    def _complete(self, structure: Structure) -> None:
-        """Arrays of a payload that no loop reached exist all the same, full of zeros."""
+    def _allocate(self, structure: Structure) -> None:
+        """§5.1 The arrays of a payload are full of zeros before it is read, so that functions may look at them."""
         for node in self.standard.nodes(structure.name):
             if isinstance(node, Element | Let) and node.dims and node.name not in self.values:
                 self.values[node.name] = self._zeros(node.dims)

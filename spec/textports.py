@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spec.load import Check, Element, Expression, For, If, Let, Node, Standard, Structure
+from spec.load import Check, Element, Expression, For, If, Let, Node, Standard, Structure, While
 from spec.walk import walk
 
 
@@ -40,6 +40,10 @@ class TablePort:
 
     def iterations(self, loop: For) -> Iterator[None]:
         self._row(f"for( {loop.variable} = 0; {loop.variable} < {loop.count}; {loop.variable}++ )")
+        yield from self._indented()
+
+    def repetitions(self, loop: While) -> Iterator[None]:
+        self._row(f"while( {loop.condition} )")
         yield from self._indented()
 
     def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
@@ -96,8 +100,9 @@ FAULT_NONE, FAULT_OVERRUN, FAULT_FULL = -1, -2, -3
 class CompilePort:
     """§8 Emits a function that reads (or writes) a whole coded payload without interpretation.
 
-    The function works on arrays. It stops at the first fault and leaves in `fault` the number of the
-    element, its value, its range, the byte position and the index.
+    The function works on arrays. A writer takes all values of an element from an array of their own, those of an
+    element without subscripts in the order of writing, so that functions see what a reader would. It stops at the
+    first fault and leaves in `fault` the number of the element, its value, its range, the byte position and the index.
     """
 
     def __init__(self, standard: Standard, structure: str, mode: str):
@@ -113,14 +118,18 @@ class CompilePort:
         binarisation = self.standard.binarisations[element.descriptor.binarisation]
         base = self.standard.context_bases[element.name]
         context = f"{base} + ({element.context_set}) * {self.standard.contexts_of(element)}"
-        target = f"{element.name}[{', '.join(str(i) for i in element.index)}]"
+        target = _target(element)
         if self.mode == "write":
-            self._emit(f"value = {target}")
+            if element.index:
+                self._emit(f"value = {_target(element, 'values_of_')}")
+            else:
+                self._emit(f"value = values_of_{target}[next_{target}]; next_{target} += 1")
             self._range_check(element, "engine[2]")
             self._emit(f"if engine[2] + 64 > len(output): fault[0] = {FAULT_FULL}; return")
             self._emit(
                 f"{binarisation.encode}(output, engine, contexts, {context}, {element.descriptor.size}, value)"
             )
+            self._emit(f"{target} = value")
             return
         self._emit("before = engine[0]")
         self._emit(
@@ -153,14 +162,17 @@ class CompilePort:
         return "; ".join(f"fault[{i}] = {entry}" for i, entry in enumerate(entries)) + "; return"
 
     def let(self, let: Let) -> None:
-        target = f"{let.name}[{', '.join(str(i) for i in let.index)}]" if let.index else let.name
-        self._emit(f"{target} = {let.value}")
+        self._emit(f"{_target(let)} = {let.value}")
 
     def check(self, check: Check) -> None:
         raise NotImplementedError(f"{check.constraint}: constraints are checked outside coded payloads")
 
     def iterations(self, loop: For) -> Iterator[None]:
         self._emit(f"for {loop.variable} in range({loop.count}):")
+        yield from self._indented()
+
+    def repetitions(self, loop: While) -> Iterator[None]:
+        self._emit(f"while {loop.condition}:")
         yield from self._indented()
 
     def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
@@ -190,16 +202,20 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     walk(standard, structure, port)
     nodes = list(standard.nodes(structure))
     arrays = {n.name: n.dims for n in nodes if isinstance(n, Element | Let) and n.dims}
-    local = {n.name for n in nodes if isinstance(n, Let) and not n.index} | {
+    local = {n.name for n in nodes if isinstance(n, Element | Let) and not n.index} | {
         n.variable for n in nodes if isinstance(n, For)
     }
     used = frozenset[str]().union(*(_names(node) for node in nodes))
     scalars = sorted(used - arrays.keys() - local - standard.constant_values.keys())
     buffer = "output" if mode == "write" else "data"
     parameters = [buffer, "engine", "contexts", "fault", "spent", *scalars, *arrays]
+    if mode == "write":
+        parameters += [f"values_of_{name}" for name in port.elements]
     head = [f"def {mode}_{structure}({', '.join(parameters)}):"]
     if mode != "write":
         head.append("    limit = engine[1] + ENGINE_MAX_OVERRUN")
+    else:
+        head += [f"    next_{name} = 0" for name, element in port.elements.items() if not element.index]
     if mode == "account":
         head.append("    mark = engine_information(engine)")
     source = "\n".join(head + port.lines) + "\n"
@@ -209,16 +225,22 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
 
 def _names(node: Node) -> frozenset[str]:
     if isinstance(node, Element):
-        expressions = [node.low, node.high, node.context_set, *node.index, *node.dims]
+        expressions = [node.low, node.high, node.descriptor.size, node.context_set, *node.index, *node.dims]
     elif isinstance(node, Let):
         expressions = [node.value, *node.index, *node.dims]
     elif isinstance(node, For):
         expressions = [node.count]
-    elif isinstance(node, If):
+    elif isinstance(node, If | While):
         expressions = [node.condition]
     else:
         expressions = []
     return frozenset[str]().union(*(expression.names for expression in expressions))
+
+
+def _target(node: Element | Let, prefix: str = "") -> str:
+    """Where a compiled payload keeps a value."""
+    name = prefix + node.name
+    return f"{name}[{', '.join(str(i) for i in node.index)}]" if node.index else name
 
 
 def _subscript(index: tuple[Expression, ...]) -> str:

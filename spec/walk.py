@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from spec.load import Call, Check, Element, For, If, Let, Node, Standard, Structure
+from spec.load import Call, Check, Element, For, If, Let, Node, Standard, Structure, While
 
 
 class Port(Protocol):
-    """What a walk does at each kind of node. `iterations` and `branches` yield while they are open."""
+    """What a walk does at each kind of node. `iterations`, `repetitions` and `branches` yield while they are open."""
 
     def element(self, element: Element) -> None: ...
 
@@ -22,6 +22,8 @@ class Port(Protocol):
     def check(self, check: Check) -> None: ...
 
     def iterations(self, loop: For) -> Iterable[object]: ...
+
+    def repetitions(self, loop: While) -> Iterable[object]: ...
 
     def branches(self, condition: If) -> Iterable[tuple[Node, ...]]: ...
 
@@ -45,6 +47,9 @@ def _walk_nodes(standard: Standard, nodes: tuple[Node, ...], port: Port) -> None
             port.check(node)
         elif isinstance(node, For):
             for _ in port.iterations(node):
+                _walk_nodes(standard, node.body, port)
+        elif isinstance(node, While):
+            for _ in port.repetitions(node):
                 _walk_nodes(standard, node.body, port)
         elif isinstance(node, If):
             for body in port.branches(node):

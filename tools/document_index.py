@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from spec import load, run
-from spec.load import Element, Expression, For, If, Let, Node, Standard
+from spec.load import Element, Expression, For, If, Let, Node, Standard, While
 from spec.textports import Row, table
 
 NAME = re.compile(r"[A-Za-z_]\w*")
@@ -20,7 +20,7 @@ _MENTION = re.compile(
     r"|\bAnnex\s+[A-Z]\b|(?<![\w.^])(?:[4-9]|[A-F])(?:\.\d+)+(?!\w)"
 )
 _NUMBER = re.compile(rf"(?<![\w.]){_REFERENCE}(?![\w])")
-PLACE_VALUES = frozenset({"bytes_left", "payload_left", "next_frame"})
+PLACE_VALUES = frozenset({"bytes_left", "payload_left", "next_frame", "surface_neighbour"})
 """§4.5 The names that expressions may use although no syntax defines them."""
 
 
@@ -193,7 +193,7 @@ def expressions(node: Node) -> Iterator[Expression]:
         yield from (node.value, *node.index, *node.dims)
     elif isinstance(node, For):
         yield node.count
-    elif isinstance(node, If):
+    elif isinstance(node, If | While):
         yield node.condition
 
 
@@ -201,7 +201,7 @@ def flat(nodes: tuple[Node, ...]) -> Iterator[Node]:
     """§5.1 The nodes of one structure in order, without those of the structures that it calls."""
     for node in nodes:
         yield node
-        if isinstance(node, For):
+        if isinstance(node, For | While):
             yield from flat(node.body)
         elif isinstance(node, If):
             yield from flat(node.then + node.otherwise)

@@ -99,7 +99,8 @@ def claim(level: int, **changes: int) -> bytes:
         "joint_offset": [[0] * 3] * joints,
         "gaussian_count": limits["max_gaussians"],
         "chunk_size": limits["max_gaussians"], "sh_degree": 3, "influence_limit": 7, "skin_weight_bits": 7,
-        "position_step": 1, "scale_step": 1, "gaussian_rotation_step": 1, "opacity_step": 1, "sh_step": [1] * 4,
+        "position_step": 1, "scale_step": 1, "gaussian_rotation_step": 1, "scale_blur": 0,
+        "opacity_step": 1, "opacity_power": 1, "sh_step": [1] * 4,
         "expression_count": limits["max_expression_offsets"] // limits["max_gaussians"],
         "expression_offset_step": 1, "step_code": [0] * 1023,
     }  # fmt: skip

@@ -25,9 +25,9 @@ def cut(data: bytes) -> list[tuple[Unit, bytes]]:
     return [(unit, data[unit.start : unit.end]) for unit in UnitReader(data)]
 
 
-def plain(seed: int, units: int = 9) -> bytes:
+def plain(seed: int, units: int = 9, **presets: int) -> bytes:
     """A random stream with all its structural units before motion and nothing that is skipped."""
-    pieces = cut(generate(seed, PRESETS, units=units))
+    pieces = cut(generate(seed, PRESETS | presets, units=units))
     kinds = ("canonical", "expression")
     structural = [p for u, p in pieces if u.type in kinds and u.layer == 0]
     rest = [p for u, p in pieces if u.type in ("motion", "end") and u.layer == 0]
@@ -205,7 +205,7 @@ def test_headers_that_are_missing_are_reported_once() -> None:
 
 
 def test_a_chunk_that_is_missing_is_not_visible() -> None:
-    data = plain(5)
+    data = plain(5, expression_count=0)
     chunk = next(u for u, _ in cut(data) if u.type == "canonical" and data[u.payload_start] == 1)
     full = next(decode(data)).canonical
     frame = next(decode(without(data, chunk.index)))
@@ -221,7 +221,7 @@ def test_a_chunk_that_is_missing_is_not_visible() -> None:
 
 def test_frames_are_made_of_what_was_received_before_them() -> None:
     """A chunk that comes late changes later frames only; frames handed out keep what they were made from."""
-    data = plain(6, units=3)
+    data = plain(6, units=3, expression_count=0)
     pieces = cut(data)
     late = next(u.index for u, _ in pieces if u.type == "canonical")
     second = motion(data)[1][0].index
@@ -242,6 +242,30 @@ def test_a_damaged_chunk_may_come_again_and_an_intact_one_is_skipped() -> None:
     again = [*(p for _, p in pieces[: index + 1]), *(p for _, p in pieces[index:])]
     assert digests(b"".join(again), strict=True) == digests(data)
     assert digests(broken(b"".join(again), index), strict=False) == digests(data)
+
+
+def test_an_expression_needs_all_chunks() -> None:
+    """Without one it is an error if nothing was damaged before, else it is skipped; it may come again in time."""
+    data = plain(5)
+    pieces = cut(data)
+    chunk = next(u.index for u, _ in pieces if u.type == "canonical")
+    expressions = [u.index for u, _ in pieces if u.type == "expression"]
+    assert expressions and chunk < expressions[0]
+    with pytest.raises(ConstraintViolation, match="expression_after_canonical"):
+        digests(without(data, chunk))
+    for lossy, constraint in (
+        (without(data, chunk), "expression_after_canonical"),
+        (broken(data, chunk), "unit_checksum_matches"),
+    ):
+        decoder = Decoder(lossy)
+        frame = next(decoder.frames())
+        assert [error.constraint for error in decoder.errors] == [constraint]
+        assert frame.canonical.expressions == set()
+    repaired = [*(p for _, p in pieces[: expressions[-1] + 1]), *(p for _, p in pieces[chunk:])]
+    frame = next(Decoder(b"".join(repaired)).frames())
+    damaged = cut(broken(b"".join(repaired), chunk))
+    again = next(Decoder(b"".join(p for _, p in damaged)).frames())
+    assert again.digest("canonical") == frame.digest("canonical")
 
 
 def test_an_expression_that_is_missing_displaces_nothing() -> None:

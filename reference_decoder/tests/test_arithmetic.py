@@ -155,61 +155,147 @@ def test_rotate_row_is_the_rounded_dot_product(a: int, b: int, c: int, x: int, y
 # 7.3
 
 
+@pytest.mark.parametrize(
+    ("size", "level", "run", "expected"),
+    [(2, 1, 0, 0), (2, 2, 3, 7), (4, 3, 0, 32), (5, 1, 0, 36), (8, 1, 0, 48), (2048, 1, 0, 144), (9999999, 3, 3, 155)],
+)  # fmt: skip
+def test_context_of_a_node_by_hand(size: int, level: int, run: int, expected: int) -> None:
+    """2, 3 and 4 Gaussians are groups 0 to 2, then 3 bits (5 to 7) are group 3, up to 12 bits and more."""
+    assert both("node_context", size, level, run) == expected
+
+
+def test_splitting_a_node_by_hand() -> None:
+    """Level 6 halves x at bit 1; a real split puts the lower half on top, an empty half moves the corner or not."""
+    stack = np.zeros((64, 6), np.int64)
+    stack[0, :3] = 5, 6, 2
+    (node,) = in_place("split_node", [stack.copy(), 1, 2], [0])
+    assert node[:2] == [[3, 5, 0, 2, 0, 0], [2, 5, 0, 0, 0, 0]]
+    assert both("split_node", stack.copy(), 1, 2) == 2
+    for lower, corner in ((0, 2), (5, 0)):
+        (node,) = in_place("split_node", [stack.copy(), 1, lower], [0])
+        assert node[0] == [5, 5, 3, corner, 0, 0]
+        assert both("split_node", stack.copy(), 1, lower) == 1
+    stack[0, 1] = 5  # then y, then z
+    (node,) = in_place("split_node", [stack.copy(), 1, 0], [0])
+    assert node[0] == [5, 4, 3, 0, 2, 0]
+
+
 def test_positions_by_hand() -> None:
-    """Steps of 10: 3, 3 + 4, then a wrap of 24 bits: 7 + 8388600 = 8388607 and one more is -8388608, limited."""
-    residual = np.array([[3, 0, -1], [4, 0, -1], [8388600, 0, 0], [1, 0, 0]])
-    position = np.full((6, 3), 99)
-    (filled,) = in_place("decode_positions", [residual, 10, 4, 1, position], [4])
-    limit = C["POSITION_LIMIT"]
-    assert filled == [[99] * 3, [30, 0, -10], [70, 0, -20], [limit, 0, -20], [-limit, 0, -20], [99] * 3]
+    """Level 4: z has 2 unread bits, x and y 1 each. The centre of the cell (4, 2, 8) is (5, 3, 10)."""
+    stack = np.array([[1, 4, 0, 4, 2, 8]])
+    cell, level = in_place("place_node", [stack, 1, 0, np.zeros((1, 3), int), np.zeros(1, int)], [3, 4])
+    assert (cell, level) == ([[5, 3, 10]], [4])
+    for coarse, low, expected in (
+        (0, [1, 0, 3], [5, 2, 11]),
+        (1, [0, 0, 1], [5, 3, 11]),
+        (6, [0, 0, 1], [5, 3, 11]),
+    ):
+        arrays = [np.array(array) for array in (cell, level, [[coarse, 0]], [low], [100, -7, -8])]
+        (position,) = in_place("decode_positions", [*arrays, 10, 1, 1, np.full((2, 3), 99)], [8])
+        assert position == [
+            [99] * 3,
+            [10 * (expected[0] + 100), 10 * (expected[1] - 7), 10 * (expected[2] - 8)],
+        ]
+    arrays = [np.array(array) for array in ([[0] * 3], [0], [[0, 0]], [[0] * 3], [8388607, -8388608, 0])]
+    (position,) = in_place("decode_positions", [*arrays, 2, 1, 0, np.zeros((1, 3), int)], [8])
+    assert position == [[C["POSITION_LIMIT"], -C["POSITION_LIMIT"], 0]]
 
 
 @pytest.mark.parametrize(
-    ("quantised", "step", "exponent"),
-    [
-        (0, 1, -24 << 16),
-        (-1, 524288, -24 << 16),
-        (24, 1 << 16, 0),
-        (25, 1 << 16, 1 << 16),
-        (2097151, 524288, 1 << 16),
-    ],
-)
-def test_scale_by_hand(quantised: int, step: int, exponent: int) -> None:
-    assert both("decode_scale", quantised, step) == F["exp2_q24"](exponent)
+    ("quantised", "step", "blur", "exponent"),
+    [(0, 1, 0, -24), (-1, 524288, 0, -24), (24, 1 << 16, 0, 0), (25, 1 << 16, 0, 1), (2, 1 << 16, 15 << 16, -7),
+     (2097151, 524288, 1638400, 1), (-2097152, 524288, 1638400, -24)],
+)  # fmt: skip
+def test_widened_scale_by_hand(quantised: int, step: int, blur: int, exponent: int) -> None:
+    assert both("widened_scale", quantised, step, blur) == F["exp2_q24"](exponent << 16)
+
+
+def test_scale_by_hand() -> None:
+    """5^2 - 4^2 is 3^2; what is not wider than the blur is 0; the widest without a blur is itself."""
+    assert both("decode_scale", 5 << 20, 4 << 20) == pytest.approx(3 << 20, abs=1)
+    assert both("decode_scale", 4 << 20, 4 << 20) == both("decode_scale", 0, 33554432) == 0
+    assert both("decode_scale", 33554432, 1) == pytest.approx(33554432, abs=2)
+    assert both("decode_scale", 2, 1) == 1
+
+
+@given(st.integers(0, 33554432), st.integers(0, 33554432))
+def test_scales_are_within_their_error(widened: int, blur: int) -> None:
+    exact = math.sqrt(max(widened**2 - blur**2, 0))
+    assert both("decode_scale", widened, blur) == pytest.approx(exact, rel=2**-25, abs=1)
+    assert 0 <= both("rotation_shift", widened, blur) <= 6
+
+
+def test_rotation_shift_by_hand() -> None:
+    """Alike axes have the coarsest step; it is doubled until the relative difference is above 128 / 181 of it."""
+    assert both("rotation_shift", 7, 7) == both("rotation_shift", 33554432, 33554432) == 6
+    assert (
+        both("rotation_shift", 0, 0)
+        == both("rotation_shift", 1000, 0)
+        == both("rotation_shift", 0, 33554432)
+        == 0
+    )
+    assert (
+        both("rotation_shift", 1000, 707) == 1
+    )  # half of the square: 0.5 * 181 is less than 128, once doubled not
 
 
 def test_factors_by_hand() -> None:
-    """No rotation: the scales 1, 1/2 and 1/4 m on the diagonal; then half a radian about z turns them."""
-    step = 1 << 16
-    scale = np.array([[24, 23, 22], [0, 0, 0]])
+    """No rotation: almost the widened scales 1, 1/2 and 1/4 m on the diagonal; then half a radian about z."""
+    one = 1 << 24
+    widened = np.array([[one, one >> 1, one >> 2]] * 2)
     rotation = np.array([[0, 0, 0], [0, 0, 1]])
     factor = np.zeros((2, 3, 3), np.int64)
-    (filled,) = in_place("decode_factors", [scale, rotation, step, 1 << 27, 2, 0, factor], [6])
-    a, b, c = (F["exp2_q24"](-n << 16) for n in range(3))
-    assert filled[0] == [[a, 0, 0], [0, b, 0], [0, 0, c]]
+    (filled,) = in_place("decode_factors", [widened, rotation, 0, 1 << 27, 2, 0, factor], [6])
+    assert np.array(filled[0]) / one == pytest.approx(np.diag([1, 0.5, 0.25]), abs=1e-6)
     sine, cosine = math.sin(0.5), math.cos(0.5)
     expected = np.array([[cosine, -sine / 2, 0], [sine, cosine / 2, 0], [0, 0, 0.25]])
-    assert np.array(filled[1]) / 2**24 == pytest.approx(expected, abs=1e-6)
+    assert np.array(filled[1]) / one == pytest.approx(expected, abs=1e-6)
 
 
 def test_opacities_by_hand() -> None:
-    """Steps of 1000: 5 is 5000; 20 is above 1; then below 0; 32767 wraps to -32768 with one more."""
-    residual = np.array([5, 15, -21, 32767 + 1, 1])
-    (filled,) = in_place("decode_opacities", [residual, 1000, 5, 0, np.zeros(5, np.int64)], [4])
-    assert filled == [5000, 16384, 0, 16384, 0]
+    """Steps of 1000: 8 is 8000, its square 3906.25 and its cube 1907.35 in Q.14; both limits."""
+    values = np.array([[8, 0, 0, 0], [20, 0, 0, 0], [-1, 0, 0, 0]])
+    for power, expected in ((1, 8000), (2, 3906), (3, 1907)):
+        (filled,) = in_place("decode_opacities", [values, 1000, power, 3, 0, np.zeros(3, np.int64)], [5])
+        assert filled == [expected, 16384, 0]
 
 
 def test_colours_by_hand() -> None:
-    """Band 0 accumulates with 17 bits; the others do not; each band has its step; both limits."""
-    residual = np.zeros((3, 4, 3), np.int64)
-    residual[:, 0, 0] = [10, -4, 65535]  # 10, 6, 65541 - 131072 = -65531
-    residual[:, 1, 1] = [7, 7, -7]
-    residual[1, 3, 2] = 65535
+    """Luma 10, chroma 3 and -4: rest 10 + 2 = 12, green 8, blue 12 - 1 = 11, red 14. The others have no prediction."""
+    values = np.array([[0, 10, 3, -4], [0, 524287, 0, 0]])
+    residual = np.zeros((2, 9), np.int64)
+    residual[0, 3:6] = [10, 3, -4]
+    coarse = np.array([[0, 2], [0, 0]])
     steps = np.array([100, 3, 1, 1])
-    (sh,) = in_place("decode_colours", [residual, steps, 1, 3, 0, np.zeros((3, 4, 3), np.int64)], [5])
-    assert [gaussian[0][0] for gaussian in sh] == [1000, 600, -32767]
-    assert [gaussian[1][1] for gaussian in sh] == [21, 21, -21]
-    assert sh[1][3][2] == 32767
+    (sh,) = in_place(
+        "decode_colours", [values, residual, coarse, steps, 1, 2, 0, np.zeros((2, 4, 3), int)], [7]
+    )
+    assert sh[0][0] == [1400, 800, 1100] and sh[1][0] == [32767] * 3
+    # shifts of 2 for luma, 3 for chroma: 40, 24, -32: rest 56, green 24, blue 44, red 68
+    assert sh[0][1] == [0, 0, 0] and sh[0][2] == [204, 72, 132]
+
+
+def test_neighbours_by_hand() -> None:
+    """On a line at 0, 10, 4, 4 and 5: of equally near ones the later; a window of 2 hides the first ones."""
+    points = np.array([[0, 0, 0], [10, 0, 0], [4, 0, 0], [4, 0, 0], [5, 0, 0]])
+    for window, expected in (
+        (16, [[0, 0], [0, 0], [0, 1], [2, 0], [3, 2]]),
+        (1, [[0, 0], [0, 0], [1, 0], [2, 0], [3, 0]]),
+    ):
+        (neighbour,) = in_place("find_neighbours", [points, 5, window, np.full((5, 2), 9)], [3])
+        assert neighbour == expected
+    ends = np.array([[-8388607] * 3, [8388607] * 3])
+    assert in_place("find_neighbours", [ends, 2, 16, np.full((2, 2), 9)], [3]) == [[[0, 0], [0, 0]]]
+
+
+def test_prediction_from_neighbours_by_hand() -> None:
+    values, neighbour = np.array([[5, -5], [8, -8], [0, 0]]), np.array([[0, 0], [0, 0], [0, 1]])
+    assert [both("neighbour_mean", values, neighbour, 2, c) for c in range(2)] == [7, -6]  # halves upward
+    assert both("neighbour_mean", values, neighbour, 1, 0) == 5
+    sums = {0: 0, 1: 1, 2: 1, 3: 2, 6: 2, 7: 3, 1 << 25: 3}
+    for total, group in sums.items():
+        residual = np.array([[0, -(total // 2)], [0, total - total // 2], [0, 0]])
+        assert both("residual_context", residual, neighbour, 2, 1, 5) == (8 + 5) * 4 + group
 
 
 def test_skin_by_hand() -> None:
@@ -230,12 +316,33 @@ def test_skin_by_hand() -> None:
 
 
 def test_expression_by_hand() -> None:
-    """Predicted from the last Gaussian that moves; 18 bits; the limit is 2 m."""
-    flags = np.array([0, 1, 0, 1, 1])
-    residual = np.array([[9, 9, 9], [2, 0, 131071], [9, 9, 9], [3, -1, 1], [-5, 0, 0]])
-    (offset,) = in_place("decode_expression", [flags, residual, 100, 5, np.full((5, 3), 55)], [4])
+    """Steps of 100; the limit is 2 m; what does not move stays."""
+    values = np.array([[0, 0, 0], [2, -1, 131071], [0, 0, -131072]])
+    (offset,) = in_place("decode_expression", [values, 100, 3, np.full((3, 3), 55)], [3])
     limit = C["OFFSET_LIMIT"]
-    assert offset == [[0, 0, 0], [200, 0, limit], [0, 0, 0], [500, -100, -limit], [0, -100, -limit]]
+    assert offset == [[0, 0, 0], [200, -100, limit], [0, 0, -limit]]
+
+
+def test_prediction_of_offsets_by_hand() -> None:
+    """Only neighbours that move count; the sets follow from how many do and how far, and from residuals."""
+    moved, values = np.array([1, 1, 0, 0]), np.array([[4, 0, -1], [7, 0, -1], [0, 0, 0], [0, 0, 0]])
+    for pair, mean, context in (
+        ([0, 1], 6, 4 * 2 + 2),
+        ([2, 1], 7, 4 + 2),
+        ([0, 2], 4, 4 + 2),
+        ([2, 2], 0, 0),
+    ):
+        neighbour = np.array([[0, 0], [0, 0], [0, 0], pair])
+        assert both("moved_mean", moved, values, neighbour, 3, 0) == mean
+        assert both("moved_context", moved, values, neighbour, 3) == context
+    neighbour = np.array([[0, 0], [0, 0], [0, 1]])
+    for total, group in {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 8: 4, 16: 5, 40: 6, 41: 7, 1 << 18: 7}.items():
+        residual = np.array([[0, total, total], [0, 0, 0], [0, 0, 0]])
+        assert both("offset_context", residual, neighbour, 2, 1) == 8 + group
+        residual[2, 1] = -1
+        assert both("offset_context", residual, neighbour, 2, 2) == 16 + min(
+            group + (total in (0, 1, 2, 4, 8, 16, 40)), 7
+        )
 
 
 # 7.5

@@ -17,6 +17,7 @@ from reference_decoder.payload import AccountingPort, FastReadPort, compiled, wr
 from reference_decoder.units import crc32
 from spec.bits import BitReader, BitWriter
 from spec.errors import StreamError
+from spec.load import Element
 from spec.ports import ReadPort, WritePort, chosen
 from spec.walk import walk
 
@@ -29,7 +30,10 @@ def calls_of(name: str, contexts: int, smallest: int, largest: int) -> st.Search
     """Calls (name, context, size, value) whose values have all numbers of bits alike."""
 
     def of_size(size: int) -> st.SearchStrategy[tuple]:
-        low = 1 - (1 << size) if name == "signed" else 0
+        if name == "split":
+            parts = st.integers(1, (1 << size) - 1)
+            return st.tuples(st.just(name), st.integers(0, contexts), st.just(1 << size), parts)
+        low = 1 - (1 << size) if name in ("signed", "residual") else 0
         declared = size if name in ("tree", "raw") else 0
         values = st.integers(low, (1 << size) - 1) | st.just((1 << size) - 1) | st.just(low)
         return st.tuples(st.just(name), st.integers(0, contexts), st.just(declared), values)
@@ -40,6 +44,7 @@ def calls_of(name: str, contexts: int, smallest: int, largest: int) -> st.Search
 CALLS = st.one_of(
     calls_of("flag", 3, 1, 1), calls_of("tree", 9, 0, 5), calls_of("raw", 0, 0, 24),
     calls_of("magnitude", 3, 0, 24), calls_of("signed", 3, 0, 24),
+    calls_of("residual", 3, 0, 24), calls_of("split", 3, 1, 24),
 )  # fmt: skip
 REPEATED = st.tuples(
     st.integers(1, 300), st.tuples(st.just("flag"), st.just(0), st.just(0), st.integers(0, 1))
@@ -115,7 +120,8 @@ def test_the_library_checksum_is_that_of_the_document(data: bytes) -> None:
 HEADER = {
     "joint_count": 3, "gaussian_count": 9, "chunk_size": 9, "chunk_count": 9, "sh_degree": 1, "influence_limit": 3,
     "skin_weight_bits": 4, "expression_count": 2, "frame_count": 2, "key_flag": 1,
-    "component_count": 14,
+    "component_count": 14, "position_bits": 3, "scale_step": 900, "scale_blur": 900000,
+    "surface_neighbour": np.array([[max(n - 1, 0), n // 2] for n in range(9)]),
 }  # fmt: skip
 PAYLOADS = ("canonical_gaussians", "expression_offsets", "motion_frames")
 
@@ -123,9 +129,17 @@ PAYLOADS = ("canonical_gaussians", "expression_offsets", "motion_frames")
 def written(structure: str, seed: int) -> tuple[bytes, dict[str, Any]]:
     """A random payload by the interpreted walk, and its values."""
     values: dict[str, Any] = dict(HEADER)
-    writer = BitWriter()
-    walk(STANDARD, structure, WritePort(STANDARD, values, writer, F, chosen(random.Random(seed), {})))
-    return writer.bytes(), values
+    writer, source, scalars = BitWriter(), chosen(random.Random(seed), {}), {}
+
+    def noted(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        value = source(element, index, low, high)
+        if not index:
+            scalars.setdefault(element.name, []).append(value)
+        return value
+
+    walk(STANDARD, structure, WritePort(STANDARD, values, writer, F, noted))
+    names = [element.name for element in STANDARD.elements(structure) if not element.index]
+    return writer.bytes(), values | {name: scalars.get(name, []) for name in names}
 
 
 def read(structure: str, data: bytes, port: type[ReadPort]) -> dict[str, Any] | dict[str, object]:
@@ -136,14 +150,14 @@ def read(structure: str, data: bytes, port: type[ReadPort]) -> dict[str, Any] | 
         walk(STANDARD, structure, port(STANDARD, values, BitReader(data), functions))
     except StreamError as error:
         return error.as_dict()
-    return {e.name: np.asarray(values[e.name]).tolist() for e in STANDARD.elements(structure)}
+    return {e.name: np.asarray(values[e.name]).tolist() for e in STANDARD.elements(structure) if e.index}
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("structure", PAYLOADS)
 def test_compiled_payloads_are_the_interpreted_ones(structure: str, seed: int) -> None:
     data, values = written(structure, seed)
-    expected = {e.name: values[e.name] for e in STANDARD.elements(structure)}
+    expected = {e.name: values[e.name] for e in STANDARD.elements(structure) if e.index}
     for port in (ReadPort, FastReadPort, AccountingPort):
         assert read(structure, data, port) == expected
     assert (
@@ -208,7 +222,7 @@ def test_damaged_payloads_give_the_same_error_at_the_same_bit(structure: str) ->
 def test_a_value_out_of_range_is_not_written(structure: str) -> None:
     values = written(structure, 1)[1]
     element = next(
-        e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("signed", "magnitude")
+        e for e in STANDARD.elements(structure) if e.descriptor.binarisation in ("residual", "magnitude")
     )
     values[element.name] = np.full(np.shape(values[element.name]), 1 << 25)
     values |= {"offset_flag": [1] * 9} | fresh(structure)

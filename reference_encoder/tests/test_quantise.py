@@ -13,9 +13,9 @@ from reference_encoder.content import Avatar, ContentError, Gaussians, Rig
 from reference_encoder.quantise import (
     Settings,
     check_avatar,
+    equivalent_axes,
     integer_steps,
     integer_weights,
-    small_rotations,
     spatial_order,
     to_integers,
 )
@@ -48,11 +48,17 @@ def test_halves_round_upward(value: float, quantum: float, expected: int) -> Non
 
 def test_steps_by_hand() -> None:
     steps = integer_steps(
-        avatar(), Settings(position_step=2**-10, scale_step=0.5, opacity_step=1 / 64, sh_step=0.25)
+        avatar(), Settings(effort=1, position_step=2**-10, scale_step=0.5, opacity_step=1 / 64, sh_step=0.25)
     )
     assert (steps.position, steps.scale, steps.opacity) == (1024, 32768, 256)
-    steps = integer_steps(avatar(), Settings(position_step=9.0, scale_step=0.0, opacity_step=3.0))
+    steps = integer_steps(avatar(), Settings(effort=1, position_step=9, scale_step=0, opacity_step=3))
     assert (steps.position, steps.scale, steps.opacity) == (262144, 1, 16384)  # kept in their ranges
+    assert (
+        integer_steps(avatar(), Settings(position_step=2**-10)).position == 256
+    )  # a quarter: pictures may double it
+    assert integer_steps(avatar(), Settings(position_step=0)).position == 2  # 2 m in 21 bits
+    blur = integer_steps(avatar(), Settings(scale_blur=2**-9)).blur
+    assert blur == 15 << 16  # counted from 2^-24 m
 
 
 def test_quantised_values_reach_their_largest_at_the_finest_steps() -> None:
@@ -77,7 +83,8 @@ def test_small_rotations_are_the_same_ellipsoids() -> None:
     quaternions = rng.normal(size=(300, 4))
     quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
     scales = rng.uniform(0.01, 1, (300, 3))
-    vectors, turned = small_rotations(quaternions, scales)
+    vectors, turns = equivalent_axes(quaternions)
+    turned = np.einsum("ni,nij->nj", scales, turns)
     before = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix() * scales[:, None]
     after = Rotation.from_rotvec(vectors).as_matrix() * turned[:, None]
     np.testing.assert_allclose(

@@ -80,16 +80,27 @@ BY_HAND = {
     "signed 0": ([("signed", 0, 0, 0)], ""),
     "signed 1": ([("signed", 0, 0, 1)], "80"),
     "signed -1": ([("signed", 0, 0, -1)], "a0"),
-    # low 7fffc000, range 80003fff; eight bypass zeros: 40001fff 20000fff 100007ff 80003ff 40001ff 20000ff 100007f
-    # 80003f, below 1000000: the byte 7f goes out, low ffc00000, range 80003f00. The bypass 1 adds 40001f80:
-    # low 13fc01f80 carries into the byte before, which becomes 80; 40000000 lies in what is left.
-    "a carry into the byte before": ([("flag", 0, 0, 1), ("raw", 0, 9, 1)], "8040"),
-    # Eight more zeros: 80003f00 ... 100007e 80003f: the byte ff goes out, low c0000000, range 80003f00. The 1 adds
-    # 40001f80: low 100001f80 carries: ff becomes 00 and 7f becomes 80; 1000000 lies in [1f80, 40003f00).
-    "a carry through ff": ([("flag", 0, 0, 1), ("raw", 0, 17, 1)], "800001"),
-    # All ones: bytes ff go out without a carry: low ff7fffff -> 7fffff00, range 80000000; seven more: feffff00,
-    # range 1000000; one more: ff7fff00 -> 7fff0000, range 80000000, in which 80000000 lies.
-    "seventeen bypass ones": ([("raw", 0, 17, (1 << 17) - 1)], "ffff80"),
+    # low 7fffc000, range 80003fff; eight zeros at once: 80003f, below 1000000: the byte 7f goes out, low ffc00000,
+    # range 80003f00. The bypass 1 adds 40001f80: low 13fc01f80 carries into the byte before, which becomes 80;
+    # 40000000 lies in what is left.
+    "a carry into the byte before": ([("flag", 0, 0, 1), ("raw", 0, 8, 0), ("raw", 0, 1, 1)], "8040"),
+    # Eight more zeros: 80003f: the byte ff goes out, low c0000000, range 80003f00. The 1 adds 40001f80:
+    # low 100001f80 carries: ff becomes 00 and 7f becomes 80; 1000000 lies in [1f80, 40003f00).
+    "a carry through ff": (
+        [("flag", 0, 0, 1), ("raw", 0, 8, 0), ("raw", 0, 8, 0), ("raw", 0, 1, 1)], "800001"
+    ),
+    # Sixteen ones at once: parts of ffff; low ffff * ffff = fffe0001, and the last part has the rest: 1fffe. The byte
+    # ff goes out: low fe000100, range 1fffe00; one more adds ffff00: low ff000000, range ffff00: the byte ff again.
+    "seventeen bypass ones": ([("raw", 0, 17, (1 << 17) - 1)], "ffff"),
+    # Class 1 is the tree 001: low 1fffc000, range 20000000; the sign halves it.
+    "residual 0": ([("residual", 0, 0, 0)], ""),
+    "residual 1": ([("residual", 0, 0, 1)], "20"),
+    "residual -1": ([("residual", 0, 0, -1)], "30"),
+    # 1 of 1 to 3 is the lower half; 2 and 3 are the upper one, halved once more with the context after a 1.
+    "split of 2": ([("split", 0, 2, 1)], ""),
+    "split 1 of 4": ([("split", 0, 4, 1)], ""),
+    "split 2 of 4": ([("split", 0, 4, 2)], "80"),
+    "split 3 of 4": ([("split", 0, 4, 3)], "c0"),
 }  # fmt: skip
 
 
@@ -218,3 +229,20 @@ def test_checksum_by_hand() -> None:
     data = list(b"x123456789y")
     assert F["checksum"](data, 1, 10) == 0xCBF43926
     assert F["checksum"](data, 3, 3) == 0
+
+
+def test_the_longest_residual() -> None:
+    """The escape bins of classes 7 to 23 have contexts 7 to 23, the second bits of classes 2 to 24 those to 46."""
+    for value in (1 << 23, (1 << 24) - 1, 1 - (1 << 24), 64, 63, -127):
+        assert decode(encode(("residual", 0, 0, value)), ("residual", 0, 0)) == [value]
+    engine, contexts, output = [0, 0, 0], [32768] * (2 * COUNT), [0] * 64
+    F["start_encoder"](engine)
+    F["encode_residual"](output, engine, contexts, 0, 0, (1 << 24) - 1)
+    assert [n for n in range(COUNT) if contexts[2 * n] != 32768] == [0, 2, 6, *range(7, 24), 46]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 17, 1000])
+def test_a_split_says_every_part(size: int) -> None:
+    for value in {1, 2, size // 2, size - 2, size - 1} & set(range(1, size)):
+        data = encode(("split", 0, size, value), ("flag", 9, 0, 1))
+        assert decode(data, ("split", 0, size), ("flag", 9, 0)) == [value, 1]

@@ -10,7 +10,7 @@ import pytest
 
 import spec
 from spec.expr import Expression
-from spec.load import Call, Check, Element, For, If, Let, Node
+from spec.load import Call, Check, Element, For, If, Let, Node, While
 
 STANDARD = spec.standard()
 ROOT = Path(spec.__file__).parent.parent
@@ -22,8 +22,9 @@ UNITS = [
     "motion_unit",
     "metadata_unit",
 ]
-FUNCTIONS = {"residual_class": [spec.document().functions["residual_class"]]}
-PLACE = {"bytes_left", "payload_left", "next_frame"}  # 4.5
+ALONE = {"i": [0], "neighbour": [[[0, 0]]], **{n: [f] for n, f in spec.document().functions.items()}}
+FAR = [[[0] * 45], [[9] * 45]]
+PLACE = {"bytes_left", "payload_left", "next_frame", "surface_neighbour"}  # 4.5
 
 
 def all_nodes() -> Iterator[Node]:
@@ -43,7 +44,7 @@ def expressions(node: Node) -> list[Expression]:
         return [requires] if requires else []
     if isinstance(node, For):
         return [node.count]
-    return [node.condition] if isinstance(node, If) else []
+    return [node.condition] if isinstance(node, If | While) else []
 
 
 def unresolved(nodes: tuple[Node, ...], known: set[str]) -> list[str]:
@@ -51,7 +52,10 @@ def unresolved(nodes: tuple[Node, ...], known: set[str]) -> list[str]:
     missing: list[str] = []
     for node in nodes:
         here = known | {"payload_left"}
-        missing += [f"{node}: {n}" for e in expressions(node) for n in sorted(e.names - here)]
+        own = (
+            {node.name} if isinstance(node, Element) and node.dims else set()
+        )  # earlier entries of its array
+        missing += [f"{node}: {n}" for e in expressions(node) for n in sorted(e.names - here - own)]
         if isinstance(node, Element | Let):
             known.add(node.name)
         elif isinstance(node, For):
@@ -59,6 +63,8 @@ def unresolved(nodes: tuple[Node, ...], known: set[str]) -> list[str]:
             earlier = {n.name for n in inner if n.index}  # entries of the iterations before
             missing += unresolved(node.body, known | {node.variable} | earlier)
             known |= {n.name for n in inner}
+        elif isinstance(node, While):
+            missing += unresolved(node.body, known)
         elif isinstance(node, If):
             then, other = set(known), set(known)
             missing += unresolved(node.then, then) + unresolved(node.otherwise, other)
@@ -76,7 +82,10 @@ def test_every_name_in_an_expression_is_defined_before_it() -> None:
     headers = set(known)
     assert unresolved(STANDARD.structures["avatar_header"].nodes, headers) == []
     for structure in ("canonical_unit", "expression_unit", "motion_unit"):
-        assert unresolved(STANDARD.structures[structure].nodes, headers | {"next_frame"}) == []
+        assert (
+            unresolved(STANDARD.structures[structure].nodes, headers | {"next_frame", "surface_neighbour"})
+            == []
+        )
 
 
 def test_the_check_above_sees_a_missing_name() -> None:
@@ -114,7 +123,6 @@ def test_element_is_consistent(element: Element) -> None:
     assert bool(element.enumeration) <= (element.enumeration in STANDARD.enumerations)
     if element.descriptor.kind == "ae":
         assert element.descriptor.binarisation in STANDARD.binarisations
-        assert element.index, "a coded element is an array: compiled payloads need it"
     else:
         assert str(element.context_sets) == "1" and str(element.context_set) == "0"
     if not element.low.names | element.high.names:
@@ -172,10 +180,10 @@ def test_contexts_of_the_elements_of_a_payload_are_apart_and_fill_it() -> None:
 
 
 def test_context_bases_by_hand() -> None:
-    """An expression's payload: 3 sets of 1 context for the flags, then 3 sets of 48 for the offsets."""
+    """An expression's payload: 12 sets of 1 context for the flags, then 24 sets of 47 for the offsets."""
     assert STANDARD.context_bases["offset_flag"] == 0
-    assert STANDARD.context_bases["offset_residual"] == 3
-    assert STANDARD.context_count("expression_offsets") == 3 + 3 * 48
+    assert STANDARD.context_bases["offset_residual"] == 12
+    assert STANDARD.context_count("expression_offsets") == 12 + 24 * 47
     # a tree of 2 bins for the shift, 15 sets of 47 for magnitudes, 4 for signs
     assert STANDARD.context_bases["residual_magnitude"] == 3
     assert STANDARD.context_bases["residual_sign"] == 3 + 15 * 47
@@ -185,16 +193,33 @@ def test_context_bases_by_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("position_residual", {"c": range(3)}),
-        ("sh_residual", {"c": range(3), "k": range(16)}),
+        ("coarseness", {"c": range(2), "coarseness": [[[6, 6]]], **ALONE}),
+        ("scale_residual", {"c": range(3), "coarseness": [[[6, 6]]], "scale_residual": FAR, **ALONE}),
+        ("rotation_residual", {"c": range(3), "rotation_coarseness": [6], "rotation_residual": FAR, **ALONE}),
+        (
+            "appearance_residual",
+            {"c": range(4), "chroma": [0, 1], "coarseness": [[[6, 6]]], "appearance_residual": FAR, **ALONE},
+        ),
+        (
+            "sh_residual",
+            {"k": range(45), "chroma": [0, 1], "coarseness": [[[6, 6]]], "sh_residual": FAR, **ALONE},
+        ),
+        ("one_side_flag", {"node_set": [0, 155]}),
         ("skin_joint", {"k": range(8)}),
         ("weight_residual", {"k": range(8), "same_joints_flag": [[0], [1]], "i": [0]}),
         (
             "residual_magnitude",
-            {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **FUNCTIONS},
+            {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **ALONE},
         ),
         ("residual_sign", {"key_frame": [0, 1], "n": [0], "previous_sign": [[0], [1], [2]]}),
-        ("offset_flag", {"i": range(2), "offset_flag": [[0], [1]]}),
+        (
+            "offset_flag",
+            {"offset_flag": [[0], [1]], "offset_value": FAR, "surface_neighbour": [[[0, 0]]], **ALONE},
+        ),
+        (
+            "offset_residual",
+            {"c": range(3), "offset_residual": FAR, "surface_neighbour": [[[0, 0]]], **ALONE},
+        ),
     ],
 )
 def test_the_context_set_stays_below_the_number_of_sets(name: str, sizes: dict) -> None:
@@ -210,7 +235,7 @@ def test_expressions_call_functions_of_the_document_and_persistent_arrays_have_o
     called = {
         name for node in all_nodes() for expression in expressions(node) for name in expression.functions
     }
-    assert called == {"residual_class", "running_mean"} <= spec.document().blocks.keys()
+    assert {"residual_class", "running_mean", "split_node"} <= called <= spec.document().blocks.keys()
     persistent = [name for name, structure in STANDARD.structures.items() if structure.persistent]
     assert persistent == ["motion_frames"] and not STANDARD.persistent_arrays("canonical_gaussians")
     arrays = STANDARD.persistent_arrays("motion_frames")

@@ -1,0 +1,325 @@
+"""§7.3 Canonical Gaussians to the elements of their units: the closed loop of prediction and quantisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+import spec
+from reference_decoder import jit
+from reference_encoder.content import Avatar
+from reference_encoder.quantise import (
+    Settings,
+    Steps,
+    equivalent_axes,
+    integer_weights,
+    spatial_order,
+    to_integers,
+)
+from reference_encoder.sensitivity import Sensitivity
+
+_C = spec.standard().constant_values
+_split_node, _place_node = jit.function("split_node"), jit.function("place_node")
+_neighbour_mean, _rotation_shift = jit.function("neighbour_mean"), jit.function("rotation_shift")
+_widened_scale, _find_neighbours = jit.function("widened_scale"), jit.function("find_neighbours")
+_zero_probability, _update_context = jit.function("zero_probability"), jit.function("update_context")
+_moved_mean = jit.function("moved_mean")
+
+COARSEST = 6
+_DEAD_ZONE = 0.45
+_GEOMETRY_VALUES, _APPEARANCE_VALUES = 9, 4
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """§7.3 The Gaussians of an avatar as integers of the base steps, and what a doubled step would spoil."""
+
+    position: np.ndarray  # (N, 3)
+    scale: np.ndarray  # (N, 3) binary logarithms of widened scales over the blur
+    rotation: np.ndarray  # (N, 3)
+    appearance: np.ndarray  # (N, 4) root of the opacity, luma, two chroma components
+    sh: np.ndarray  # (N, K) luma and chroma of the other coefficients
+    spoilt: np.ndarray  # (N, 2) squared error in the pictures of geometry and appearance at the base steps
+    joints: np.ndarray  # (N, 8)
+    weights: np.ndarray  # (N, 8)
+    influences: np.ndarray  # (N,)
+
+    def part(self, rows: np.ndarray) -> Quantised:
+        """The Gaussians with these numbers."""
+        return Quantised(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+def quantised(avatar: Avatar, steps: Steps, settings: Settings, seen: Sensitivity | None) -> Quantised:
+    """§7.3 Floats to integers; without `seen` every Gaussian has the base steps."""
+    g = avatar.gaussians
+    blur = 2.0 ** ((_C["LOG_SCALE_MIN"] + steps.blur) / 2**16)
+    vectors, turns = equivalent_axes(g.rotations)
+    widest = 2.0 ** (_C["LOG_SCALE_MAX"] / 2**16)
+    scales = np.einsum("ni,nij->nj", g.scales.clip(settings.smallest_scale, widest), turns)
+    octaves = 0.5 * np.log2(np.minimum(scales**2 + blur**2, widest**2)) - np.log2(blur)
+    roots = g.opacities.clip(0, 1) ** (1 / steps.opacity_power)
+    limit = _C["SH_LIMIT"] / 2**12
+    bands = [
+        to_integers(g.sh[:, b * b : (b + 1) ** 2].clip(-limit, limit), step / 2**12)
+        for b, step in enumerate(steps.sh)
+    ]
+    colour = luma_chroma(np.concatenate(bands, axis=1))
+    joints, weights, influences = integer_weights(
+        avatar.skin_joints, avatar.skin_weights, settings.influences, settings.weight_bits
+    )
+    root = to_integers(roots, steps.opacity / 2**14)[:, None]
+    return Quantised(
+        position=to_integers(g.positions, steps.position / 2**20),
+        scale=to_integers(octaves, steps.scale / 2**16),
+        rotation=to_integers(vectors, steps.rotation / 2**28),
+        appearance=np.concatenate([root, colour[:, 0]], axis=1),
+        sh=colour[:, 1:].reshape(g.count, -1),
+        spoilt=np.zeros((g.count, 2)) if seen is None else spoilt(seen, scales, turns, roots, blur, steps),
+        joints=joints,
+        weights=weights,
+        influences=influences,
+    )
+
+
+def luma_chroma(colour: np.ndarray) -> np.ndarray:
+    """§7.3.6 (..., 3) red, green, blue -> luma and two chroma components: the inverse of `colour_component`."""
+    red, green, blue = np.moveaxis(colour, -1, 0)
+    orange = red - blue
+    rest = blue + (orange >> 1)
+    return np.stack([rest + ((green - rest) >> 1), orange, green - rest], axis=-1)
+
+
+def spoilt(
+    seen: Sensitivity, scales: np.ndarray, turns: np.ndarray, roots: np.ndarray, blur: float, steps: Steps
+) -> np.ndarray:
+    """(N, 2) squared error in the pictures that the base steps make: geometry, appearance (levels squared)."""
+    thin = np.minimum(((scales**2 + blur**2) / scales**2) ** 2, 1e4)
+    octave = np.einsum("ni,nij->nj", seen.scale, turns) * np.log(2) ** 2 * thin
+    turn = np.einsum("ni,nij->nj", seen.rotation, turns)
+    square = scales**2 + blur**2
+    a, b = np.roll(square, -1, axis=1), np.roll(square, -2, axis=1)
+    alike = np.maximum(np.abs(a - b) / np.maximum(a, b), 2.0 ** -_C["ROTATION_SHIFT_MAX"])
+    geometry = (
+        3 * seen.position * (steps.position / 2**20) ** 2
+        + octave.sum(axis=1) * (steps.scale / 2**16) ** 2
+        + (turn / alike**2).sum(axis=1) * (steps.rotation / 2**28) ** 2
+    )
+    power = steps.opacity_power
+    root = seen.opacity * (power * np.maximum(roots, 0.02) ** (power - 1)) ** 2 * (steps.opacity / 2**14) ** 2
+    colour = seen.colour * (3 + 4 * 0.5 + 4 * 0.75) * (steps.sh[0] / 2**12) ** 2
+    return np.stack([geometry, root + colour], axis=1) / 12
+
+
+def chunks(values: Quantised, size: int) -> list[np.ndarray]:
+    """§6.5 The Gaussians of each chunk in the order of its tree."""
+    order = spatial_order(values.position.astype(np.float64))
+    parts = [order[first : first + size] for first in range(0, len(order), size)]
+    return [part[np.argsort(_keys(values.position[part]), kind="stable")] for part in parts]
+
+
+def _keys(position: np.ndarray) -> np.ndarray:
+    """§7.3.2 The bits of the three coordinates in turn, x first."""
+    local = position - position.min(axis=0)
+    key = np.zeros(len(local), np.int64)
+    for bit in range(21):
+        for axis in range(3):
+            key |= (local[:, axis] >> bit & 1) << (3 * bit + 2 - axis)
+    return key
+
+
+def chunk_values(part: Quantised, steps: Steps, theta: float) -> dict[str, Any]:
+    """§5.6 The elements of a chunk whose Gaussians are in the order of the tree.
+
+    `theta` is the squared error that a value may make in the pictures (levels squared).
+    """
+    origin = part.position.min(axis=0)
+    local = part.position - origin
+    bits = int(local.max()).bit_length()
+    cell, level = np.zeros((len(local), 3), np.int64), np.zeros(len(local), np.int64)
+    one_side, upper, lower = _grow(_keys(part.position), bits, cell, level)
+    neighbour = np.zeros((len(local), 2), np.int64)
+    _find_neighbours(cell, len(cell), _C["NEIGHBOUR_WINDOW"], neighbour)
+    coarseness = np.zeros((len(local), 2), np.int64)
+    if theta > 0:
+        price = 2 * np.log(2) * theta
+        _choose(part.spoilt[:, 0], price, _GEOMETRY_VALUES, neighbour, coarseness, 0)
+        _choose(part.spoilt[:, 1], price, _APPEARANCE_VALUES, neighbour, coarseness, 1)
+    geometry, appearance = coarseness[:, :1], coarseness[:, 1:]
+    unread = (level[:, None] + np.arange(3)) // 3
+    dropped = np.minimum(geometry, level[:, None] // 3)
+    scale_residual, scale_value = _predicted(part.scale, geometry.repeat(3, 1), neighbour)
+    chroma = appearance + np.array([0, 0, 1, 1])
+    appearance_residual, _ = _predicted(part.appearance, chroma, neighbour)
+    return {
+        "chunk_origin": origin,
+        "position_bits": bits,
+        "one_side_flag": one_side,
+        "upper_flag": upper,
+        "lower_count": lower,
+        "coarseness": coarseness,
+        "position_low": (local & ((1 << unread) - 1)) >> dropped,
+        "scale_residual": scale_residual,
+        "rotation_residual": _turned(part.rotation, geometry, scale_value, steps.scale, steps.blur),
+        "appearance_residual": appearance_residual,
+        "sh_residual": _rounded(part.sh, appearance + (np.arange(part.sh.shape[1]) % 3 > 0)),
+        **skin_values(part.joints, part.weights, part.influences, neighbour),
+    }
+
+
+def skin_values(
+    joints: np.ndarray, weights: np.ndarray, counts: np.ndarray, neighbour: np.ndarray
+) -> dict[str, Any]:
+    """§5.6 The elements of `gaussian_skin` for a chunk."""
+    nearest = neighbour[:, 0]
+    same = ((joints == joints[nearest]).all(axis=1) & (counts == counts[nearest])).astype(np.int64)
+    same[0] = 0
+    left = weights.sum(axis=1, keepdims=True) - np.cumsum(weights, axis=1) + weights
+    predicted = np.where(same[:, None] == 1, np.minimum(weights[nearest], left), 0)
+    return {
+        "same_joints_flag": same,
+        "influence_count": counts - 1,
+        "skin_joint": joints,
+        "weight_residual": weights - predicted,
+    }
+
+
+def offset_values(offsets: np.ndarray, neighbour: np.ndarray) -> dict[str, Any]:
+    """§5.7 The elements of `expression_offsets`; offsets (N, 3) quantised."""
+    moved = offsets.any(axis=1).astype(np.int64)
+    return {"offset_flag": moved, "offset_residual": _offset_residuals(moved, offsets, neighbour)}
+
+
+def surface_neighbours(position: np.ndarray) -> np.ndarray:
+    """§7.4 (N, 2) the neighbours of each Gaussian for expressions; position (N, 3) as decoded."""
+    neighbour = np.zeros((len(position), 2), np.int64)
+    jit.function("find_surface")(position, len(position), neighbour)
+    return neighbour
+
+
+def decoded_positions(chunk: Mapping[str, Any], part: Quantised, steps: Steps) -> np.ndarray:
+    """§7.3.2 (N, 3) Q.20 m: the positions that a decoder makes of a chunk."""
+    cell, level = np.zeros_like(part.position), np.zeros(len(part.position), np.int64)
+    _grow(_keys(part.position), chunk["position_bits"], cell, level)
+    place = cell, level, chunk["coarseness"], chunk["position_low"], chunk["chunk_origin"]
+    position = np.zeros_like(part.position)
+    jit.function("decode_positions")(*place, steps.position, len(cell), 0, position)
+    return position
+
+
+@njit(**jit.OPTIONS)
+def _grow(key, bits, cell, cell_level):
+    """The flags and counts of the tree in the order in which they are read; fills cell and cell_level."""
+    node = np.zeros((64, 6), np.int64)
+    node[0, 0], node[0, 1] = len(key), 3 * bits
+    one_side = np.empty(3 * bits * len(key) + 1, np.uint8)
+    upper = np.empty_like(one_side)
+    lower = np.empty(len(key), np.int64)
+    flags = uppers = splits = placed = 0
+    open_nodes = 1
+    while open_nodes > 0:
+        size, level = node[open_nodes - 1, 0], node[open_nodes - 1, 1]
+        if size <= 1 or level == 0:
+            placed = _place_node(node, open_nodes, placed, cell, cell_level)
+            open_nodes -= 1
+            continue
+        low, high = placed, placed + size
+        while low < high:
+            middle = (low + high) // 2
+            if key[middle] >> (level - 1) & 1:
+                high = middle
+            else:
+                low = middle + 1
+        count = low - placed
+        one_side[flags] = count == 0 or count == size
+        if one_side[flags]:
+            upper[uppers] = count == 0
+            uppers += 1
+        else:
+            lower[splits] = count
+            splits += 1
+        flags += 1
+        open_nodes = _split_node(node, open_nodes, count)
+    return one_side[:flags], upper[:uppers], lower[:splits]
+
+
+@njit(**jit.OPTIONS)
+def _choose(spoilt, price, values, neighbour, coarseness, column):
+    """Gaussian by Gaussian the coarseness of least cost: what it spoils, less the bits that it saves."""
+    contexts = np.full(2 * 7 * 7, 32768, np.int64)
+    for i in range(len(spoilt)):
+        first = 7 * _neighbour_mean(coarseness, neighbour, i, column)
+        best, least = 0, np.inf
+        for candidate in range(COARSEST + 1):
+            bits, n = 0.0, 1
+            for level in range(3):
+                bin = candidate >> (2 - level) & 1
+                zero = _zero_probability(contexts, first + n - 1)
+                bits -= np.log2((zero if bin == 0 else 32768 - zero) / 32768)
+                n = 2 * n + bin
+            cost = spoilt[i] * 4.0**candidate + price * (bits - values * candidate)
+            if cost < least:
+                best, least = candidate, cost
+        coarseness[i, column] = best
+        n = 1
+        for level in range(3):
+            bin = best >> (2 - level) & 1
+            _update_context(contexts, first + n - 1, bin)
+            n = 2 * n + bin
+
+
+@njit(**jit.OPTIONS)
+def _nearest(value, coarse):
+    """The nearest multiple of 1 << coarse, in such multiples, 0 and 1 a little nearer than the others."""
+    size = abs(value) / (1 << coarse)
+    steps = int(size + (_DEAD_ZONE if size < 1.5 else 0.5))
+    return -steps if value < 0 else steps
+
+
+@njit(**jit.OPTIONS)
+def _predicted(values, coarse, neighbour):
+    residual, coded = np.zeros_like(values), np.zeros_like(values)
+    for i in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            prediction = _neighbour_mean(coded, neighbour, i, c)
+            residual[i, c] = _nearest(values[i, c] - prediction, coarse[i, c])
+            coded[i, c] = prediction + (residual[i, c] << coarse[i, c])
+    return residual, coded
+
+
+@njit(**jit.OPTIONS)
+def _rounded(values, coarse):
+    residual = np.zeros_like(values)
+    for i in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            residual[i, c] = _nearest(values[i, c], coarse[i, c])
+    return residual
+
+
+@njit(**jit.OPTIONS)
+def _turned(values, coarse, scale_value, scale_step, scale_blur):
+    """§7.3.4 Rotations in steps that the decoded scales of their axes allow."""
+    residual = np.zeros_like(values)
+    widened = np.zeros(3, np.int64)
+    for i in range(len(values)):
+        for c in range(3):
+            widened[c] = _widened_scale(scale_value[i, c], scale_step, scale_blur)
+        for c in range(3):
+            shift = coarse[i, 0] + _rotation_shift(widened[(c + 1) % 3], widened[(c + 2) % 3])
+            residual[i, c] = _nearest(values[i, c], min(COARSEST, shift))
+    return residual
+
+
+@njit(**jit.OPTIONS)
+def _offset_residuals(moved, offsets, neighbour):
+    residual, flag, value = np.zeros_like(offsets), np.zeros_like(moved), np.zeros_like(offsets)
+    for i in range(len(offsets)):
+        for c in range(3):
+            if moved[i]:
+                residual[i, c] = offsets[i, c] - _moved_mean(flag, value, neighbour, i, c)
+        flag[i] = moved[i]  # only now: the first Gaussian is its own neighbour
+        value[i] = offsets[i]
+    return residual

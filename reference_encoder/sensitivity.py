@@ -1,0 +1,264 @@
+"""How much each Gaussian's parameters change pictures of the avatar: where an encoder may be coarse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from reference_decoder import Camera, jit
+from reference_decoder.rendering import project
+from reference_encoder.content import Avatar, Motion
+from reference_encoder.float_model import blend_matrices, forward_kinematics, rotation_matrix
+
+_SIZE = 512
+_FIELD_OF_VIEW = 0.5
+_C0 = 0.28209479177387814  # a spherical harmonics coefficient of band 0 counts so much in the colour
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Mean over views of the squared change of a picture, in 8-bit levels squared, per squared unit.
+
+    The diagonal of the Gauss-Newton matrix of the picture error: neighbours are held.
+    """
+
+    position: np.ndarray  # (N,) per m^2, mean of the axes
+    scale: np.ndarray  # (N, 3) per squared natural logarithm
+    rotation: np.ndarray  # (N, 3) per rad^2
+    opacity: np.ndarray  # (N,)
+    colour: np.ndarray  # (N,) per squared coefficient of band 0, one colour component
+    samples: float  # colour samples of a picture that show the avatar
+
+    def part(self, rows: np.ndarray) -> Sensitivity:
+        """The Gaussians with these numbers."""
+        return Sensitivity(
+            self.position[rows],
+            self.scale[rows],
+            self.rotation[rows],
+            self.opacity[rows],
+            self.colour[rows],
+            self.samples,
+        )
+
+
+def ring(points: np.ndarray, count: int, phase: float, elevation: float) -> list[Camera]:
+    """`count` cameras around the points (N, 3), a turn of 1 / count times `phase` on, `elevation` in radians."""
+    low, high = np.quantile(points, 0.002, axis=0), np.quantile(points, 0.998, axis=0)
+    middle, half = (low + high) / 2, (high - low) / 2
+    across = max(math.hypot(half[0], half[2]), 1e-3)
+    distance = 1.05 * max(across, half[1]) / math.tan(_FIELD_OF_VIEW / 2) + across / 2
+    cameras = []
+    for k in range(count):
+        angle = 2 * math.pi * (k + phase) / count
+        flat = math.cos(elevation)
+        direction = np.array([math.sin(angle) * flat, math.sin(elevation), math.cos(angle) * flat])
+        eye = middle + distance * direction
+        grey = (206, 208, 212)
+        cameras.append(Camera.look_at(eye, middle, _SIZE, _SIZE, _FIELD_OF_VIEW, background=grey))
+    return cameras
+
+
+def poses(avatar: Avatar, motion: Motion, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(positions (N, 3), blends (N, 3, 3)): the rest pose, then the frames that differ most."""
+    g = avatar.gaussians
+    result = [(g.positions, np.broadcast_to(np.eye(3), (g.count, 3, 3)))]
+    features = np.concatenate([motion.rotations.reshape(motion.count, -1), motion.expressions], axis=1)
+    distance = np.square(features).sum(axis=1)
+    for _ in range(count):
+        frame = int(np.argmax(distance))
+        distance = np.minimum(distance, np.square(features - features[frame]).sum(axis=1))
+        matrices = forward_kinematics(avatar.rig, motion.rotations[frame], motion.translations[frame])
+        blends = blend_matrices(avatar.skin_joints, avatar.skin_weights, matrices)
+        points = g.positions
+        if avatar.expression_names:
+            points = points + np.tensordot(motion.expressions[frame], avatar.expressions, 1)
+        posed = np.einsum("nab,nb->na", blends[:, :, :3], points) + blends[:, :, 3]
+        result.append((posed, blends[:, :, :3]))
+    return result
+
+
+def sensitivity(
+    avatar: Avatar,
+    groups: list[list[tuple[np.ndarray, np.ndarray, Camera]]],
+    smallest_scale: float,
+    progress: Callable[[str, int, int], None],
+) -> Sensitivity:
+    """The greatest of the means of groups of views, each with positions (N, 3), blends (N, 3, 3) and a camera.
+
+    What is hidden in most poses counts as much as the pose that shows it most asks for.
+    """
+    count = avatar.gaussians.count
+    one, three = np.zeros(count), np.zeros((count, 3))
+    best = Sensitivity(one, three, three, one, one, 0.0)
+    for n, views in enumerate(groups):
+        progress("poses", n, len(groups))
+        found = _mean(avatar, views, smallest_scale)
+        best = Sensitivity(
+            np.maximum(best.position, found.position),
+            np.maximum(best.scale, found.scale),
+            np.maximum(best.rotation, found.rotation),
+            np.maximum(best.opacity, found.opacity),
+            np.maximum(best.colour, found.colour),
+            best.samples + found.samples / len(groups),
+        )
+    return best
+
+
+def _mean(
+    avatar: Avatar, views: list[tuple[np.ndarray, np.ndarray, Camera]], smallest_scale: float
+) -> Sensitivity:
+    """Over the views of one pose."""
+    g = avatar.gaussians
+    axes = rotation_matrix(_vectors(g.rotations))
+    scales = g.scales.clip(smallest_scale, 1.9)
+    opacity = np.minimum(_integers(g.opacities, 14), 1 << 14)
+    sh = _integers(g.sh, 12).clip(-32767, 32767).astype(np.int16)
+    sums = [np.zeros(g.count), np.zeros((g.count, 3)), np.zeros((g.count, 3)), *np.zeros((2, g.count))]
+    samples = 0
+    for positions, blends, camera in views:
+        turned = blends @ axes
+        factor = _integers((turned * scales[:, None]).clip(-7.9, 7.9), 24)
+        records = project(
+            _integers(positions, 20), factor, _integers(blends, 30), opacity, sh, camera
+        ).records
+        moments, covered = _moments(records, camera)
+        samples += 3 * covered
+        _add(sums, records[:, 0], moments, positions, blends, turned, scales, camera)
+    sums[3] /= np.maximum(g.opacities, 1e-3) ** 2
+    sums[4] *= (255 * _C0) ** 2
+    position, scale, rotation, opaque, colour = (total / len(views) for total in sums)
+    return Sensitivity(position, scale, rotation, opaque, colour, samples / len(views))
+
+
+def _vectors(quaternions: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(quaternions[:, 1:], axis=1)
+    angles = 2 * np.arctan2(lengths, quaternions[:, 0])
+    return quaternions[:, 1:] * (angles / np.maximum(lengths, 1e-300))[:, None]
+
+
+def _integers(values: np.ndarray, fraction_bits: int) -> np.ndarray:
+    return np.floor(np.asarray(values) * 2.0**fraction_bits + 0.5).clip(-(2**31), 2**31 - 1).astype(np.int32)
+
+
+def _add(
+    sums: list[np.ndarray],
+    i: np.ndarray,
+    moments: np.ndarray,
+    positions: np.ndarray,
+    blends: np.ndarray,
+    axes: np.ndarray,
+    scales: np.ndarray,
+    camera: Camera,
+) -> None:
+    """Carries what the projected Gaussians `i` do to the picture over to their parameters in space."""
+    turn = camera.rotation / 2**30
+    place = positions[i] @ turn.T + camera.translation / 2**20
+    depth, focal = place[:, 2], camera.focal[0] / 256
+    slope = np.zeros((len(i), 2, 3))
+    slope[:, 0, 0] = slope[:, 1, 1] = focal / depth
+    slope[:, 0, 2], slope[:, 1, 2] = -focal * place[:, 0] / depth**2, -focal * place[:, 1] / depth**2
+    slope = slope @ turn
+    centre = slope @ blends[i]
+    first = moments[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
+    sums[0][i] += np.einsum("nai,nab,nbi->n", centre, first, centre) / 3
+    edge = slope @ axes[i]
+    for k in range(3):
+        a, b = edge[:, :, (k + 1) % 3], edge[:, :, (k + 2) % 3]
+        sums[1][i, k] += scales[i, k] ** 4 * _fourth(moments, edge[:, :, k], edge[:, :, k])
+        spread = scales[i, (k + 1) % 3] ** 2 - scales[i, (k + 2) % 3] ** 2
+        sums[2][i, k] += spread**2 * _fourth(moments, a, b)
+    sums[3][i] += moments[:, 1]
+    sums[4][i] += moments[:, 0]
+
+
+def _fourth(moments: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """The sum of (g.p)^2 (g.q)^2 from the fourth moments of the slopes g of the exponent."""
+    p2, pq, p0 = p[:, 0] ** 2, 2 * p[:, 0] * p[:, 1], p[:, 1] ** 2
+    q2, qq, q0 = q[:, 0] ** 2, 2 * q[:, 0] * q[:, 1], q[:, 1] ** 2
+    terms = (p2 * q2, p2 * qq + pq * q2, p2 * q0 + p0 * q2 + pq * qq, pq * q0 + p0 * qq, p0 * q0)
+    return sum(term * moments[:, 5 + n] for n, term in enumerate(terms))
+
+
+def _moments(records: np.ndarray, camera: Camera) -> tuple[np.ndarray, int]:
+    """(M, 10) sums over the pixels of each projected Gaussian, and how many pixels show the avatar."""
+    colour = records[:, 7:10] * (255 / 65536 if records[:, 7:10].max(initial=0) >= 20000 else 255 / 4096)
+    moments = np.zeros((len(records), 10))
+    background = np.array(camera.background, np.float64)
+    covered = _accumulate(
+        records.astype(np.float64), colour, camera.width, camera.height, background, moments
+    )
+    return moments, int(covered)
+
+
+@njit(**jit.OPTIONS)
+def _accumulate(records, colour, width, height, background, moments):
+    """Two passes of blending: the picture first, then for each Gaussian what lies behind it."""
+    full = np.zeros((height, width, 3))
+    done = np.zeros((height, width, 3))
+    through = np.ones((height, width))
+    covered = 0
+    for second in range(2):
+        if second:
+            for y in range(height):
+                for x in range(width):
+                    covered += through[y, x] < 1
+                    for c in range(3):
+                        full[y, x, c] = done[y, x, c] + through[y, x] * background[c]
+            through[:] = 1
+            done[:] = 0
+        for n in range(len(records)):
+            _splat(n, records[n], colour[n], full, done, through, background, second, moments)
+    return covered
+
+
+@njit(**jit.OPTIONS)
+def _splat(n, record, colour, full, done, through, background, second, moments):
+    height, width = through.shape
+    opacity = record[10] / 2**14
+    exponent = np.log2(max(opacity * 255, 1e-9))
+    if exponent <= 0:
+        return
+    reach = np.sqrt(exponent)
+    l00, l01, l11 = record[4] / 2**24, record[5] / 2**24, record[6] / 2**24
+    mx, my = record[2] / 4096 - 0.5, record[3] / 4096 - 0.5
+    half_width, half_height = reach / l00 * np.sqrt(1 + (l01 / l11) ** 2), reach / l11
+    left, right = max(int(np.ceil(mx - half_width)), 0), min(int(np.floor(mx + half_width)), width - 1)
+    top, bottom = max(int(np.ceil(my - half_height)), 0), min(int(np.floor(my + half_height)), height - 1)
+    for y in range(top, bottom + 1):
+        v = l11 * (y - my)
+        for x in range(left, right + 1):
+            t = through[y, x]
+            u = l00 * (x - mx) + l01 * (y - my)
+            r = u * u + v * v
+            if t < 1e-4 or r > exponent:
+                continue
+            alpha = min(opacity * 2.0**-r, 0.999)
+            weight = alpha * t
+            rest = t * (1 - alpha)
+            if second:
+                gx, gy = 2 * np.log(2) * l00 * u, 2 * np.log(2) * (l01 * u + l11 * v)
+                change = 0.0
+                for c in range(3):
+                    behind = background[c]
+                    if rest > 1e-5:
+                        behind = (full[y, x, c] - done[y, x, c] - weight * colour[c]) / rest
+                    change += (colour[c] - behind) ** 2
+                k = weight * weight * change
+                m = moments[n]
+                m[0] += weight * weight
+                m[1] += k
+                m[2] += k * gx * gx
+                m[3] += k * gx * gy
+                m[4] += k * gy * gy
+                m[5] += k * gx**4
+                m[6] += k * gx**3 * gy
+                m[7] += k * gx * gx * gy * gy
+                m[8] += k * gx * gy**3
+                m[9] += k * gy**4
+            for c in range(3):
+                done[y, x, c] += weight * colour[c]
+            through[y, x] = rest
