@@ -19,6 +19,10 @@ from reference_decoder.units import UnitReader
 from reference_encoder.avatar_file import load_avatar
 from reference_encoder.quality import quaternion_matrices
 from reference_encoder.splats import load_gaussians, save_ply
+from spec.load import SyntaxDescriptionError
+from spec.ports import MissingValue
+from spec.run import DocumentError
+from tools.cli import exit_code
 from tools.dequantise import world_gaussians
 from tools.tests.conftest import FRAMES, Run, small_avatar
 
@@ -391,3 +395,15 @@ def test_read_only_folder(hga: Run, stream: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     result = hga("render", stream, "-o", tmp_path / "a.png")
     assert result.exit_code == 2 and "Permission denied" in result.stderr
+
+
+def test_a_mistake_in_the_standard_is_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (
+        SyntaxDescriptionError("sequence.yaml: structures/a"),
+        DocumentError("7_decoding.md:12: unknown name"),
+        MissingValue("no value is given for the element 'new'"),
+    ):
+        assert exit_code(error) == 5
+        assert capsys.readouterr().err == f"hga: {error}\n"
+    assert exit_code(KeyError("oops")) == 70
+    assert "KeyError: 'oops'" in capsys.readouterr().err
