@@ -14,13 +14,14 @@ import numpy as np
 
 from reference_decoder import Camera
 from reference_encoder.avatar_file import load_avatar
-from reference_encoder.bind import align, bind
+from reference_encoder.bind import NO_FIT, Fit, align, better_orientation, bind, measure_fit
 from reference_encoder.content import Avatar, ContentError, Motion, Rig
 from reference_encoder.motions import load_bvh, load_motion, resample
 from reference_encoder.quantise import Settings
 from reference_encoder.retarget import match_expressions, retarget, t_pose
 from reference_encoder.rigs import BodyMesh, load_rig
 from reference_encoder.splats import load_gaussians
+from tools import terminal
 from tools.cameras import Bounds, parse_view
 from tools.parameters import Span
 
@@ -80,15 +81,43 @@ class Placement:
     height: float | None = None  # metres
 
 
-def bound_avatar(splat: Path, placement: Placement, influences: int = 4) -> Avatar:
+@dataclass(frozen=True)
+class Bound:
+    """A bound splat, how well it fits the body, and a warning when it seems to stand another way."""
+
+    avatar: Avatar
+    fit: Fit
+    warning: str
+
+
+def bound_avatar(splat: Path, placement: Placement, influences: int = 4) -> Bound:
     """The splat bound to the rig it is placed in; `pose` is rest, t, or a motion whose first frame counts."""
+    if placement.height is not None and not 0 < placement.height < float("inf"):
+        raise ContentError(f"--height {placement.height:g}: a height above 0 m is needed")
     mesh = load_rig(placement.rig, shape=placement.shape, arkit=placement.arkit)
     if placement.pose == "t":
         mesh = t_pose(mesh)
     gaussians = load_gaussians(splat)
     rotations = _pose_rotations(placement.pose, mesh)
-    aligned = align(gaussians, mesh, up=placement.up, yaw=np.radians(placement.yaw), height=placement.height)
-    return bind(aligned, mesh, rotations, influences=influences)
+    yaw, height = np.radians(placement.yaw), placement.height
+    aligned = align(gaussians, mesh, up=placement.up, yaw=yaw, height=height)
+    avatar = bind(aligned, mesh, rotations, influences=influences)
+    better, own = better_orientation(gaussians, mesh, rotations, up=placement.up, yaw=yaw, height=height)
+    warning = ""
+    if better is None and own > NO_FIT * np.ptp(mesh.vertices[:, 1]):
+        warning = "this is far from the body: another --up or --pose, or a splat with its surroundings?"
+    if better is not None:
+        other = f" (or --yaw {(better.yaw + 180) % 360})" if better.opposite else ""
+        warning = (
+            f"--up={better.up} --yaw {better.yaw}{other} fits better "
+            f"({centimetres(better.median)} instead of {centimetres(own)})"
+        )
+    return Bound(avatar, measure_fit(aligned, mesh, rotations), warning)
+
+
+def centimetres(metres: float) -> str:
+    """A distance for people."""
+    return f"{100 * metres:.{1 if metres < 0.095 else 0}f} cm"
 
 
 def _pose_rotations(pose: str, mesh: BodyMesh) -> np.ndarray | None:
@@ -103,7 +132,10 @@ def _pose_rotations(pose: str, mesh: BodyMesh) -> np.ndarray | None:
 def open_avatar(path: Path, placement: Placement | None, influences: int) -> Avatar:
     """A bound avatar (.npz), a LAM head (.zip), or with a placement any splat."""
     if placement is not None:
-        return bound_avatar(path, placement, influences)
+        bound = bound_avatar(path, placement, influences)
+        if bound.warning:
+            terminal.say(f"warning: {bound.warning}")
+        return bound.avatar
     if path.suffix.lower() not in (".npz", ".zip"):
         raise ContentError(
             f"{path}: neither a bound avatar (.npz) nor a LAM head (.zip); a splat needs --rig to be bound"

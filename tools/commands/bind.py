@@ -60,9 +60,11 @@ def _placement(rig: Path | None, given: dict[str, Any]) -> Any:
 def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: Any) -> None:
     """Bind a splat of a person to a rigged body.
 
-    SPLAT is a .ply, .compressed.ply, .spz or SOG. It is turned upright, scaled and put where the body
-    stands; each Gaussian takes the skinning weights and expressions of the nearest surface. Check the
-    result with `hga encode` and `hga render --sheet`: --up, --yaw and --pose are what goes wrong.
+    SPLAT is a .ply, .compressed.ply, .spz or SOG; a folder is taken for an unpacked SOG. It is turned
+    upright, scaled and put where the body stands; each Gaussian takes the skinning weights and expressions
+    of the nearest surface. How far the Gaussians lie from it is printed, with a warning where another --up
+    or --yaw fits better. Distances hardly know front from back, nor the pose: look at the result with
+    `hga encode` and `hga render --sheet`.
 
     \b
     Examples:
@@ -70,9 +72,10 @@ def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: A
       hga bind robot.sog --rig soma77.npz --pose t --height 1.4 -o robot.npz
     """
     from reference_encoder.avatar_file import save_avatar
-    from tools.encoding import bound_avatar
+    from tools.encoding import bound_avatar, centimetres
 
-    avatar = bound_avatar(splat, placement, influences)
+    bound = bound_avatar(splat, placement, influences)
+    avatar, fit = bound.avatar, bound.fit
     save_avatar(output, avatar)
     facts = {
         "file": str(output),
@@ -82,11 +85,16 @@ def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: A
         "height": round(
             float(avatar.gaussians.positions[:, 1].max() - avatar.gaussians.positions[:, 1].min()), 3
         ),
+        "fit": {"median": round(fit.median, 4), "most": round(fit.most, 4)},
+        "warning": bound.warning,
     }
     if as_json:
         terminal.emit(facts)
     else:
         terminal.say(
             f"wrote {output}: {facts['gaussians']} Gaussians on {facts['joints']} joints, "
-            f"{facts['expressions']} expressions, {facts['height']} m from lowest to highest"
+            f"{facts['expressions']} expressions, {facts['height']} m from lowest to highest; "
+            f"fits the body to {centimetres(fit.median)} (median), {centimetres(fit.most)} (95 %)"
         )
+    if bound.warning:
+        terminal.say(f"warning: {bound.warning}")
