@@ -28,8 +28,26 @@ from tools.parameters import Span
 QUALITIES = {"high": 0.5, "normal": 1.0, "small": 2.0, "tiny": 4.0}
 """By how much each preset multiplies every quantiser step."""
 
-_STEPS = re.compile(r"_step$|^motion_tolerance$")
+_HELP = {  # of the settings whose unit, which stands beside them in `Settings`, does not say all
+    "position_step": "Quantiser step of positions, m",
+    "scale_step": "Quantiser step of the sizes of Gaussians, octaves",
+    "rotation_step": "Quantiser step of the rotations of Gaussians, rad",
+    "opacity_step": "Quantiser step of opacities",
+    "colour_step": "Quantiser step of colours: spherical harmonics band 0, in units of the coefficient",
+    "sh_step": "Quantiser step of spherical harmonics bands 1 to 3, in units of the coefficient",
+    "smallest_scale": "Thinner Gaussians become as thick as this, m: they look the same",
+    "influences": "Joints per Gaussian, 1 to 8",
+    "weight_bits": "Skinning weights sum to 2 to this power, 9 to 16",
+    "expression_step": "Quantiser step of expression offsets, m",
+    "expression_weight_step": "Quantiser step of the weights of expressions in a frame",
+    "motion_tolerance": "What one quantiser step of a joint moves at the end of its lever, m",
+    "random_access": "Seconds between random access points; 0 for the first frame alone",
+    "frames_per_unit": "Most frames in a unit; 1 for the lowest delay",
+    "chunk_size": "Gaussians that decode together",
+    "checksums": "Carry a checksum in each unit",
+}
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
+_STEPS = re.compile(r"_step$|^motion_tolerance$")
 
 
 @dataclass(frozen=True)
@@ -42,10 +60,10 @@ class SettingOption:
 
 
 def setting_options() -> list[SettingOption]:
-    """The fields of Settings, their help taken from the comments beside them."""
+    """The fields of Settings; where the table above is silent, the comment beside a field is its help."""
     comments = dict(_FIELD.findall(inspect.getsource(Settings)))
     return [
-        SettingOption(field.name, field.default, comments.get(field.name, ""))
+        SettingOption(field.name, field.default, _HELP.get(field.name) or comments.get(field.name, ""))
         for field in dataclasses.fields(Settings)
         if isinstance(field.default, bool | int | float)
     ]
@@ -79,6 +97,12 @@ class Placement:
     up: str = "y"
     yaw: float = 0.0  # degrees
     height: float | None = None  # metres
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it is read from."""
+        pose = [] if self.pose in ("rest", "t") else [Path(self.pose)]
+        return [path for path in (self.rig, self.arkit, *pose) if path is not None and path.exists()]
 
 
 @dataclass(frozen=True)

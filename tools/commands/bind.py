@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tools import terminal
-from tools.parameters import CONTENT_IN, OUT, json_option
+from tools.parameters import CONTENT_IN, OutputFile, json_option, make_room
 
 
 def placement_options(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -51,7 +51,7 @@ def _placement(rig: Path | None, given: dict[str, Any]) -> Any:
 
 @click.command()
 @click.argument("splat", type=CONTENT_IN)
-@click.option("-o", "output", type=OUT, required=True, help="The avatar to write (.npz).")
+@click.option("-o", "output", type=OutputFile(".npz"), required=True, help="The avatar to write (.npz).")
 @click.option(
     "--influences", type=click.IntRange(1, 8), default=4, show_default=True, help="Joints per Gaussian."
 )
@@ -74,6 +74,7 @@ def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: A
     from reference_encoder.avatar_file import save_avatar
     from tools.encoding import bound_avatar, centimetres
 
+    make_room(output, splat, *placement.files)
     bound = bound_avatar(splat, placement, influences)
     avatar, fit = bound.avatar, bound.fit
     save_avatar(output, avatar)

@@ -24,6 +24,7 @@ from spec.ports import MissingValue
 from spec.run import DocumentError
 from tools.cli import exit_code
 from tools.dequantise import world_gaussians
+from tools.encoding import SettingOption, setting_options
 from tools.tests.conftest import FRAMES, Run, small_avatar
 
 COMMANDS = ["bind", "decode", "dump", "encode", "export", "info", "render", "spec", "verify"]
@@ -326,6 +327,8 @@ def make_wrong(kind: str, content: Path, folder: Path) -> Path:
     if kind == "nan":
         poses[3, 7] = np.nan
         np.savez(path, poses=poses, trans=trans, mocap_frame_rate=30.0)
+    elif kind == "rate":
+        np.savez(path, poses=poses, trans=trans)
     elif kind == "joints":
         np.savez(path, poses=poses[:, :60], trans=trans, mocap_frame_rate=30.0)
     elif kind == "spz":
@@ -354,16 +357,24 @@ def make_wrong(kind: str, content: Path, folder: Path) -> Path:
         ("joints", "encode {avatar} {wrong} -o {folder}/a.hga", 3, "(5, 60)"),
         ("text", "encode {wrong} {walk} -o {folder}/a.hga", 3, "neither a bound avatar"),
         ("spz", "bind {wrong} --rig {rig} -o {folder}/a.npz", 3, "version 99"),
-        ("none", "encode {avatar} {walk} -o {folder}/no/a.hga", 2, "No such file or directory"),
+        ("none", "encode {avatar} {walk} -o {folder}/a.npz", 2, "ends in .hga"),
+        ("none", "encode {avatar} {walk} -o {stream}/a.hga", 2, "File exists"),
+        ("none", "bind {avatar} --rig {rig} -o {rig}", 2, "is an input"),
+        ("none", "bind {avatar} --rig {rig} -o {folder}/a.ply", 2, "ends in .npz"),
+        ("none", "bind {avatar} --rig {rig} -o {folder}/a.npz --height 0", 3, "--height 0:"),
+        ("none", "generate {folder}/a.bin", 2, "ends in .hga"),
+        ("none", "export {stream} -o {folder}/plys --frames 9", 2, "no frame in this range"),
+        ("none", "decode {stream} --frames 9", 2, "no frame in this range"),
+        ("none", "render {stream} -o {folder}/a --frames 9", 2, "no frame in this range"),
+        ("none", "render {stream} -o {stream}", 2, "is an input"),
+        ("rate", "encode {avatar} {wrong} -o {folder}/a.hga", 3, "'mocap_frame_rate' or 'mocap_framerate'"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --influences 0", 3, "--influences"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --influences 9", 3, "influence_limit is 8"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --size 5000x50", 3, "camera_width is 5000"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --frames 9:", 3, "has 5 frames"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --fps x", 2, "frame rate"),
-        ("none", "render {stream} -o {folder}/no/a.png", 2, "No such file or directory"),
-        ("none", "render {stream} -o {folder}/no/a.mp4", 2, "No such file or directory"),
         ("none", "render {stream} -o {folder}/a.xyz", 3, "pictures go to"),
-        ("none", "render {stream} -o {folder}/a.png --frame 99", 2, "no such frame"),
+        ("none", "render {stream} -o {folder}/a.png --frame 99", 2, "no frame in this range"),
         ("none", "render {stream} -o {folder}/a.png --camera nowhere", 3, "camera 'nowhere'"),
         ("none", "render {stream} -o {folder}/a.png --background mud", 2, "no colour"),
         ("none", "decode {stream} --stages pose,nothing", 2, "no stage 'nothing'"),
@@ -388,6 +399,22 @@ def test_wrong_input_takes_one_line(
     result = hga(*command.format(**places).split())
     assert result.exit_code == code, result.output
     assert message in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_outputs_make_their_folders(hga: Run, stream: Path, content: Path, tmp_path: Path) -> None:
+    assert (
+        hga("encode", content / "avatar.npz", content / "walk.npz", "-o", tmp_path / "a/b.hga").exit_code == 0
+    )
+    assert hga("render", stream, "-o", tmp_path / "c/d.png").exit_code == 0
+    assert hga("generate", tmp_path / "e/f.hga").exit_code == 0
+    assert all((tmp_path / name).is_file() for name in ("a/b.hga", "c/d.png", "e/f.hga"))
+
+
+@pytest.mark.parametrize("option", setting_options(), ids=lambda option: option.name)
+def test_every_setting_has_its_help(hga: Run, option: SettingOption) -> None:
+    text = " ".join(hga("encode", "--help").stdout.split())
+    assert f"--{option.name.replace('_', '-')}" in text and option.help and option.help in text
+    assert text.endswith("Show this message and exit.")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
