@@ -186,7 +186,10 @@ def test_dump_shows_errors_where_they_occur(hga: Run, stream: Path, tmp_path: Pa
 
 def test_verify_with_the_digests_of_the_stream(hga: Run, stream: Path, tmp_path: Path) -> None:
     result = hga("verify", stream)
-    assert result.exit_code == 0 and f"{7 * FRAMES} stages of {FRAMES} frames agree" in result.stdout
+    assert (
+        result.exit_code == 0
+        and f"{FRAMES} frames agree in canonical, symbols, pose, joints" in result.stdout
+    )
     data = bytearray(stream.read_bytes())
     hashes = [u for u in UnitReader(bytes(data)) if u.type == "metadata" and u.end - u.start > 7 * 16]
     data[hashes[1].end - 1] ^= 1  # the last digest of frame 1, that of the canonical Gaussians
@@ -211,7 +214,7 @@ def test_verify_executed(hga: Run, tmp_path: Path) -> None:
     path.write_bytes(generate(1, units=1))
     first = next(Decoder(path.read_bytes()).frames()).index
     result = hga("verify", path, "--executed", "--frames", str(first), "--size", "16x16")
-    assert result.exit_code == 0 and "7 stages of 1 frames agree" in result.stdout
+    assert result.exit_code == 0 and "1 frame agrees in canonical, symbols, pose, joints" in result.stdout
 
 
 def test_verify_against_another_decoder(hga: Run, stream: Path, tmp_path: Path) -> None:
@@ -228,6 +231,29 @@ def test_verify_against_another_decoder(hga: Run, stream: Path, tmp_path: Path) 
     result = hga("verify", stream, "--against", folder)
     assert result.exit_code == 1
     assert "frame 2 differs first in gaussians" in result.stdout and "Gaussian 7, factor[1]" in result.stdout
+
+
+def test_verify_counts_frames_that_one_side_lacks(hga: Run, stream: Path, tmp_path: Path) -> None:
+    printed = hga("decode", stream, "--json", "--stages", "pose").stdout.splitlines(keepends=True)
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("".join(printed[:2] + printed[3:]))
+    result = hga("verify", stream, "--against", mine)
+    assert result.exit_code == 1 and f"frame 2 is missing in {mine}" in result.stdout
+    assert hga("verify", stream, "--against", mine, "--frames", ":2").stdout.endswith(
+        "2 frames agree in pose\n"
+    )
+    mine.write_text("".join([*printed, printed[-1].replace(f'"frame": {FRAMES - 1}', '"frame": 9')]))
+    result = hga("verify", stream, "--against", mine, "--json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["difference"]["frame"] == 9
+    assert json.loads(result.stdout)["stages_compared"] == {"pose": FRAMES}
+
+
+def test_verify_names_stages_that_it_does_not_know(hga: Run, stream: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(hga("decode", stream, "--json", "--stages", "pose").stdout.replace('"pose"', '"poses"'))
+    result = hga("verify", stream, "--against", mine)
+    assert result.exit_code == 2 and "stages that the standard does not have: poses" in result.stderr
+    assert "has none of the stages of the standard" in result.stderr
 
 
 def test_verify_against_another_stream(hga: Run, stream: Path, content: Path, tmp_path: Path) -> None:
@@ -379,7 +405,9 @@ def make_wrong(kind: str, content: Path, folder: Path) -> Path:
         ("none", "render {stream} -o {folder}/a.png --background mud", 2, "no colour"),
         ("none", "decode {stream} --stages pose,nothing", 2, "no stage 'nothing'"),
         ("none", "decode {stream} --frames 3:1", 2, "holds no frame"),
-        ("text", "verify {stream} --against {wrong}", 4, "not an HGA stream"),
+        ("text", "verify {stream} --against {wrong}", 3, "neither a stream nor lines of JSON"),
+        ("empty", "verify {stream} --against {wrong}", 3, "the file is empty"),
+        ("none", "verify {stream} --frames 9", 2, "no frame in this range"),
     ],
 )
 def test_wrong_input_takes_one_line(
