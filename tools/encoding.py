@@ -20,6 +20,7 @@ from reference_encoder.motions import load_bvh, load_motion, resample
 from reference_encoder.quantise import Settings
 from reference_encoder.retarget import match_expressions, retarget, t_pose
 from reference_encoder.rigs import BodyMesh, load_rig
+from reference_encoder.skeletons import smplx_names
 from reference_encoder.splats import load_gaussians
 from tools import terminal
 from tools.cameras import Bounds, parse_view
@@ -174,11 +175,26 @@ def fitted(path: Path, rig: Rig) -> Motion:
     """
     if path.suffix.lower() == ".bvh":
         motion, skeleton = load_bvh(path)
-        return _renamed(motion, rig) or retarget(motion, rig, source=skeleton)
-    motion = load_motion(path)
+    else:
+        motion, skeleton = load_motion(path), None
     if motion.joint_names == ("head",):
         return _on_head(motion, rig)
-    return _renamed(motion, rig) or retarget(motion, rig)
+    if same := _renamed(motion, rig):
+        return same
+    moved = retarget(motion, rig, source=skeleton)
+    _say_how_many(motion, rig)
+    return moved
+
+
+def _say_how_many(motion: Motion, rig: Rig) -> None:
+    """A word when most of a motion is lost, as that of a body is on a rig of a head."""
+    known, there = smplx_names(motion.joint_names), smplx_names(rig.names)
+    shared = [name for name in known if name in there]
+    if len(shared) < len(known) / 2:
+        terminal.say(
+            f"only {len(shared)} of the motion's {len(motion.joint_names)} joints found a joint among the rig's "
+            f"{rig.count}: {', '.join(shared)}"
+        )
 
 
 def _renamed(motion: Motion, rig: Rig) -> Motion | None:
