@@ -40,6 +40,7 @@ def exit_code(error: Exception) -> int:
     """Says what went wrong on stderr: in one line what a user can mend, else by the traceback of a crash."""
     from reference_encoder.content import ContentError  # costs start-up time, and only errors need them
     from spec.errors import StreamError
+    from spec.load import SyntaxDescriptionError
 
     if isinstance(error, click.Abort):
         terminal.complain("interrupted")
@@ -62,7 +63,8 @@ def exit_code(error: Exception) -> int:
         terminal.complain(str(error))
         return STREAM
     if isinstance(error, standard_errors()):
-        terminal.complain(" ".join(str(error).split()))
+        hint = "; `hga spec check` says where" if isinstance(error, SyntaxDescriptionError) else ""
+        terminal.complain(" ".join(str(error).split()) + hint)
         return STANDARD
     traceback.print_exception(error)
     return CRASH
