@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -19,6 +19,12 @@ _UP_TURNS = {
     **{"y": (0, 0, 0), "-y": (np.pi, 0, 0), "z": (-np.pi / 2, 0, 0), "-z": (np.pi / 2, 0, 0)},
     **{"x": (0, 0, np.pi / 2), "-x": (0, 0, -np.pi / 2)},
 }
+# Gaussians that decide between orientations; by how much another must be nearer to the body, and by how much one
+# that faces the other way, which a body is nearly symmetric about.
+_SAMPLE = 3000
+_CLEARLY, _CLEARLY_BACK = 0.75, 0.5
+NO_FIT = 0.1
+"""A median distance beyond this part of the body's height fits nothing."""
 # Below this determinant the blend of a Gaussian's joints has collapsed and cannot be undone safely.
 _COLLAPSED = 0.1
 
@@ -47,24 +53,103 @@ def align(
     `trim` of the opacity at each end, which is where stray Gaussians are. Raises ContentError.
     """
     if up not in _UP_TURNS:
-        raise ContentError(f"align: up axis {up!r} is not one of {', '.join(_UP_TURNS)}")
+        raise ContentError(f"up axis {up!r} is not one of {', '.join(_UP_TURNS)}")
     turn = Rotation.from_rotvec([0.0, yaw, 0.0]) * Rotation.from_rotvec(_UP_TURNS[up])
     turned = gaussians.positions @ turn.as_matrix().T
     low, high = _extent(turned, gaussians.opacities, trim)
     mesh_low, mesh_high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     height = float(mesh_high[1] - mesh_low[1]) if height is None else height
     if not (high[1] > low[1] and height > 0):
-        raise ContentError(f"align: a splat {high[1] - low[1]} tall cannot be made {height} m tall")
+        raise ContentError(f"a splat {high[1] - low[1]:g} units tall cannot be made {height:g} m tall")
     scale = height / (high[1] - low[1])
     foot, mesh_foot = (low + high) / 2 * scale, (mesh_low + mesh_high) / 2
     foot[1], mesh_foot[1] = low[1] * scale, mesh_low[1]
     return transform(gaussians, turn.as_matrix(), mesh_foot - foot, scale)
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How far the Gaussians of an aligned splat lie from the nearest vertex of the body, by opacity."""
+
+    median: float  # metres
+    most: float  # metres: 95 % of the opacity lies nearer
+
+
+def measure_fit(gaussians: Gaussians, mesh: BodyMesh, rotations: np.ndarray | None = None) -> Fit:
+    """The fit of an aligned splat to `mesh` in the pose `rotations` (J, 3), its rest pose by default."""
+    return _fit(gaussians, cKDTree(_posed(mesh, rotations)))
+
+
+def _posed(mesh: BodyMesh, rotations: np.ndarray | None) -> np.ndarray:
+    if rotations is None:
+        return mesh.vertices
+    matrices = forward_kinematics(mesh.rig, rotations, np.zeros(3))
+    return skin_points(mesh.vertices, mesh.skin_joints, mesh.skin_weights, matrices)
+
+
+def _fit(gaussians: Gaussians, surface: cKDTree) -> Fit:
+    distances, _ = surface.query(gaussians.positions)
+    order = np.argsort(distances)
+    share = np.cumsum(gaussians.opacities[order]) / gaussians.opacities.sum()
+    ends = np.searchsorted(share, (0.5, 0.95)).clip(max=len(order) - 1)
+    median, most = distances[order[ends]]
+    return Fit(float(median), float(most))
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A way of standing a splat up, and how well it then fits; `yaw` in degrees."""
+
+    up: str
+    yaw: int
+    median: float  # metres
+    opposite: bool  # facing the other way fits as well, as far as distances tell
+
+
+def better_orientation(
+    gaussians: Gaussians,
+    mesh: BodyMesh,
+    rotations: np.ndarray | None = None,
+    *,
+    up: str = "y",
+    yaw: float = 0.0,
+    height: float | None = None,
+) -> tuple[Orientation | None, float]:
+    """The orientation that fits clearly better than `up` and `yaw` (radians), if one does, and their own median.
+
+    Upright and upside down are tried with every quarter turn, on the same sample of the Gaussians; a lying
+    splat is not, since it is scaled down until it is near to everything. Distances say little about front
+    and back, so a half turn alone has to be far better. Raises ContentError.
+    """
+    chosen = np.random.default_rng(0).permutation(gaussians.count)[:_SAMPLE]
+    few = Gaussians(
+        gaussians.positions[chosen],
+        gaussians.rotations[chosen],
+        gaussians.scales[chosen],
+        gaussians.opacities[chosen],
+        gaussians.sh[chosen, :1],
+    )
+    surface = cKDTree(_posed(mesh, rotations))
+
+    def median(axis: str, angle: float) -> float:
+        return _fit(align(few, mesh, up=axis, yaw=angle, height=height), surface).median
+
+    own = median(up, yaw)
+    tried = {
+        (axis, turn): median(axis, np.radians(turn)) for axis in ("y", "-y") for turn in (0, 90, 180, 270)
+    }
+    (axis, turn), best = min(tried.items(), key=lambda entry: entry[1])
+    half_turn = axis == up and round(np.degrees(yaw) - turn) % 360 == 180
+    nearest = min(own * (_CLEARLY_BACK if half_turn else _CLEARLY), NO_FIT * np.ptp(mesh.vertices[:, 1]))
+    if best >= nearest:
+        return None, own
+    return Orientation(axis, turn, best, tried[axis, (turn + 180) % 360] * _CLEARLY <= best), own
+
+
 def _extent(points: np.ndarray, opacities: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
     """The box (3,), (3,) of points (N, 3) without the fraction `trim` of the opacity at each end."""
     if not opacities.sum() > 0:
-        raise ContentError("align: the splat has no visible Gaussian")
+        raise ContentError("the splat has no visible Gaussian")
     low, high = np.empty(3), np.empty(3)
     for axis in range(3):
         order = np.argsort(points[:, axis], kind="stable")

@@ -74,7 +74,10 @@ def frame_rate(rate: float, where: str) -> Fraction:
 
 def _load_amass(path: Path) -> Motion:
     arrays = load_arrays(path)
-    rate_key = "mocap_framerate" if "mocap_framerate" in arrays else "mocap_frame_rate"
+    rate_keys = [key for key in ("mocap_frame_rate", "mocap_framerate") if key in arrays]
+    if not rate_keys:
+        raise ContentError(f"{path.name}: no array 'mocap_frame_rate' or 'mocap_framerate'")
+    rate_key = rate_keys[0]
     rate = take_numbers(arrays, rate_key, path.name)
     if rate.size != 1:
         raise ContentError(f"{path.name}: array {rate_key!r} has {rate.size} values, one expected")

@@ -21,9 +21,7 @@ _C = spec.standard().constant_values
 class Settings:
     """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
 
-    effort: int = (
-        5  # 1 to 9: from 2 on pictures decide where Gaussians may be coarse, by more of them from 4 on
-    )
+    effort: int = 5  # 1 to 9; from 2 on pictures decide where Gaussians may be coarse
     picture_step: float = 0.4  # error that a picture may have, in 8-bit levels; from effort 2 on
     pruning: float = 5.0  # Gaussians are left out if the pictures change so little; 0 for none
     position_step: float = 2.0**-13  # m; the finest steps are a quarter of these from effort 2 on
@@ -33,9 +31,7 @@ class Settings:
     colour_step: float = 1 / 64  # spherical harmonics band 0, in units of the coefficient
     sh_step: float = 1 / 32  # bands 1 to 3
     opacity_power: int = 3  # 1 to 3: faint Gaussians have the finer steps, the greater it is
-    scale_blur: float = (
-        0.0  # m by which scales are widened before they are quantised; 0 for a 1600th of the size
-    )
+    scale_blur: float = 0.0  # m by which quantised scales are widened; 0 for a 1600th of the size
     smallest_scale: float = 2.0**-14  # m; thinner Gaussians look the same
     influences: int = 4
     weight_bits: int = 12
@@ -45,9 +41,7 @@ class Settings:
     shell_tolerance: float = 0.0003  # m: the largest error of the body around a joint
     motion_quantum: float = 0.6  # what one quantiser step of a joint moves, in motion tolerances
     motion_lambda: float = 1.0  # bits that an error as large as the tolerance is worth
-    motion_starts: int = (
-        4  # how many searches of a frame are compared at least; more take longer and find fewer bits
-    )
+    motion_starts: int = 4  # searches of a frame that are compared at least
     bitrate: float = 0.0  # kbit/s that the motion may take, its tolerances scaled to fit; 0 for any
     random_access: float = 1.0  # seconds between random access points
     frames_per_unit: int = 128  # 1 for the lowest delay

@@ -274,8 +274,33 @@ def _validate(documents: dict[str, Any], schema_path: Path) -> None:
     validator = jsonschema.Draft202012Validator(json.loads(schema_path.read_text(encoding="utf-8")))
     for name, content in documents.items():
         for error in validator.iter_errors(content):
-            where = "/".join(str(part) for part in error.absolute_path)
-            raise SyntaxDescriptionError(f"{name}: {where}: {error.message}")
+            errors = _meant(error)
+            path = list(errors[0].absolute_path)
+            messages = "; ".join(e.message for e in errors if list(e.absolute_path) == path)
+            raise SyntaxDescriptionError(f"{name}: {_place(content, path)}: {messages}")
+
+
+def _meant(error: Any) -> list[Any]:
+    """What is wrong with the alternative that was meant: the one that shares most keys with what stands there."""
+    if error.validator != "anyOf" or not isinstance(error.instance, dict):
+        return [error]
+    shared = [
+        len(choice.get("properties", {}).keys() & error.instance.keys()) for choice in error.validator_value
+    ]
+    if not any(shared):
+        return [error]
+    within = [inner for inner in error.context if inner.schema_path[0] == shared.index(max(shared))]
+    return [deeper for inner in within for deeper in _meant(inner)]
+
+
+def _place(content: Any, path: list[Any]) -> str:
+    """A path into a YAML file, with the name of the innermost element or variable on it."""
+    name = ""
+    for part in path:
+        content = content[part]
+        if isinstance(content, dict):
+            name = next((f" ({key} {content[key]})" for key in ("element", "let") if key in content), name)
+    return "/".join(str(part) for part in path) + name
 
 
 def _build(merged: dict[str, dict[str, Any]]) -> Standard:

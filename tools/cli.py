@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from tools import commands, terminal
 
-OK, DIFFERENCE, USAGE, CONTENT, STREAM, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, DIFFERENCE, USAGE, CONTENT, STREAM, STANDARD, CRASH, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 
 
 class CommandLine(click.Group):
@@ -36,9 +37,10 @@ class CommandLine(click.Group):
 
 
 def exit_code(error: Exception) -> int:
-    """Says what went wrong in one line on stderr; anything that is not a user's error is raised again."""
+    """Says what went wrong on stderr: in one line what a user can mend, else by the traceback of a crash."""
     from reference_encoder.content import ContentError  # costs start-up time, and only errors need them
     from spec.errors import StreamError
+    from spec.load import SyntaxDescriptionError
 
     if isinstance(error, click.Abort):
         terminal.complain("interrupted")
@@ -60,14 +62,32 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, StreamError):
         terminal.complain(str(error))
         return STREAM
-    raise error
+    if isinstance(error, standard_errors()):
+        hint = "; `hga spec check` says where" if isinstance(error, SyntaxDescriptionError) else ""
+        terminal.complain(" ".join(str(error).split()) + hint)
+        return STANDARD
+    traceback.print_exception(error)
+    return CRASH
+
+
+def standard_errors() -> tuple[type[Exception], ...]:
+    """What a mistake in the YAML or the text raises, or a new element that the encoder does not know yet."""
+    from yaml import YAMLError
+
+    from spec.expr import ExpressionError
+    from spec.load import SyntaxDescriptionError
+    from spec.ports import MissingValue
+    from spec.run import DocumentError
+
+    return YAMLError, ExpressionError, SyntaxDescriptionError, MissingValue, DocumentError
 
 
 @click.group(
     cls=CommandLine,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 a difference was found, 2 wrong usage or a file that cannot be opened, "
-    "3 content that cannot be used, 4 a stream that is not what the standard says.",
+    "3 content that cannot be used, 4 a stream that is not what the standard says, 5 the standard itself is wrong "
+    "or the encoder has no value for an element of it, 70 a crash.",
 )
 @click.version_option(package_name="hga", prog_name="hga")
 def main() -> None:

@@ -138,8 +138,8 @@ def _print_verification(path: Path) -> bool:
     expected, cameras = carried(decoder)
     compared, differences = 0, []
     for frame in frames:
-        count, difference = compare(frame, expected, cameras.get(frame.index))
-        compared += count
+        stages, difference = compare(frame, expected, cameras.get(frame.index))
+        compared += len(stages)
         differences += [difference] if difference else []
     for difference in differences[:1]:
         print(f"{path.name}: frame {difference.frame} differs in {difference.stage}: {difference.where}")

@@ -14,21 +14,51 @@ import numpy as np
 
 from reference_decoder import Camera
 from reference_encoder.avatar_file import load_avatar
-from reference_encoder.bind import align, bind
+from reference_encoder.bind import NO_FIT, Fit, align, better_orientation, bind, measure_fit
 from reference_encoder.content import Avatar, ContentError, Motion, Rig
 from reference_encoder.motions import load_bvh, load_motion, resample
 from reference_encoder.quantise import Settings
 from reference_encoder.retarget import match_expressions, retarget, t_pose
 from reference_encoder.rigs import BodyMesh, load_rig
+from reference_encoder.skeletons import smplx_names
 from reference_encoder.splats import load_gaussians
+from tools import terminal
 from tools.cameras import Bounds, parse_view
 from tools.parameters import Span
 
 QUALITIES = {"high": 0.5, "normal": 1.0, "small": 2.0, "tiny": 4.0}
 """By how much each preset multiplies every quantiser step."""
 
-_STEPS = re.compile(r"_(step|tolerance)$")
+_HELP = {  # of the settings whose unit, which stands beside them in `Settings`, does not say all
+    "position_step": "Quantiser step of positions, m",
+    "scale_step": "Quantiser step of the sizes of Gaussians, octaves",
+    "rotation_step": "Quantiser step of the rotations of Gaussians, rad",
+    "opacity_step": "Quantiser step of opacities",
+    "colour_step": "Quantiser step of colours: spherical harmonics band 0, in units of the coefficient",
+    "sh_step": "Quantiser step of spherical harmonics bands 1 to 3, in units of the coefficient",
+    "smallest_scale": "Thinner Gaussians become as thick as this, m: they look the same",
+    "influences": "Joints per Gaussian, 1 to 8",
+    "weight_bits": "Skinning weights sum to 2 to this power, 9 to 16",
+    "expression_step": "Quantiser step of expression offsets, m",
+    "expression_weight_step": "Quantiser step of the weights of expressions in a frame",
+    "effort": "1 to 9: from 2 on pictures decide where Gaussians may be coarse, from 4 and 7 on more of them",
+    "picture_step": "Error that a picture may have, in 8-bit levels, from effort 2 on",
+    "pruning": "Leave Gaussians out if pictures change so little; 0 for none",
+    "opacity_power": "1 to 3: the greater, the finer the steps of faint Gaussians",
+    "scale_blur": "Quantised scales are widened by this, m; 0 for a 1600th of the size",
+    "motion_tolerance": "Largest error of a joint, m",
+    "shell_tolerance": "Largest error of the body around a joint, m",
+    "motion_quantum": "What one quantiser step of a joint moves, in motion tolerances",
+    "motion_lambda": "Bits that an error as large as the tolerance is worth",
+    "motion_starts": "Searches of a frame that are compared at least; more take longer and find fewer bits",
+    "bitrate": "kbit/s that the motion may take, its tolerances scaled to fit; 0 for any",
+    "random_access": "Seconds between random access points; 0 for the first frame alone",
+    "frames_per_unit": "Most frames in a unit; 1 for the lowest delay",
+    "chunk_size": "Gaussians that decode together",
+    "checksums": "Carry a checksum in each unit",
+}
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
+_STEPS = re.compile(r"_(step|tolerance)$")
 
 
 @dataclass(frozen=True)
@@ -41,10 +71,10 @@ class SettingOption:
 
 
 def setting_options() -> list[SettingOption]:
-    """The fields of Settings, their help taken from the comments beside them."""
+    """The fields of Settings; where the table above is silent, the comment beside a field is its help."""
     comments = dict(_FIELD.findall(inspect.getsource(Settings)))
     return [
-        SettingOption(field.name, field.default, comments.get(field.name, ""))
+        SettingOption(field.name, field.default, _HELP.get(field.name) or comments.get(field.name, ""))
         for field in dataclasses.fields(Settings)
         if isinstance(field.default, bool | int | float)
     ]
@@ -83,16 +113,50 @@ class Placement:
     yaw: float = 0.0  # degrees
     height: float | None = None  # metres
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that it is read from."""
+        pose = [] if self.pose in ("rest", "t") else [Path(self.pose)]
+        return [path for path in (self.rig, self.arkit, *pose) if path is not None and path.exists()]
 
-def bound_avatar(splat: Path, placement: Placement, influences: int = 4) -> Avatar:
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound splat, how well it fits the body, and a warning when it seems to stand another way."""
+
+    avatar: Avatar
+    fit: Fit
+    warning: str
+
+
+def bound_avatar(splat: Path, placement: Placement, influences: int = 4) -> Bound:
     """The splat bound to the rig it is placed in; `pose` is rest, t, or a motion whose first frame counts."""
+    if placement.height is not None and not 0 < placement.height < float("inf"):
+        raise ContentError(f"--height {placement.height:g}: a height above 0 m is needed")
     mesh = load_rig(placement.rig, shape=placement.shape, arkit=placement.arkit)
     if placement.pose == "t":
         mesh = t_pose(mesh)
     gaussians = load_gaussians(splat)
     rotations = _pose_rotations(placement.pose, mesh)
-    aligned = align(gaussians, mesh, up=placement.up, yaw=np.radians(placement.yaw), height=placement.height)
-    return bind(aligned, mesh, rotations, influences=influences)
+    yaw, height = np.radians(placement.yaw), placement.height
+    aligned = align(gaussians, mesh, up=placement.up, yaw=yaw, height=height)
+    avatar = bind(aligned, mesh, rotations, influences=influences)
+    better, own = better_orientation(gaussians, mesh, rotations, up=placement.up, yaw=yaw, height=height)
+    warning = ""
+    if better is None and own > NO_FIT * np.ptp(mesh.vertices[:, 1]):
+        warning = "this is far from the body: another --up or --pose, or a splat with its surroundings?"
+    if better is not None:
+        other = f" (or --yaw {(better.yaw + 180) % 360})" if better.opposite else ""
+        warning = (
+            f"--up={better.up} --yaw {better.yaw}{other} fits better "
+            f"({centimetres(better.median)} instead of {centimetres(own)})"
+        )
+    return Bound(avatar, measure_fit(aligned, mesh, rotations), warning)
+
+
+def centimetres(metres: float) -> str:
+    """A distance for people."""
+    return f"{100 * metres:.{1 if metres < 0.095 else 0}f} cm"
 
 
 def _pose_rotations(pose: str, mesh: BodyMesh) -> np.ndarray | None:
@@ -107,7 +171,10 @@ def _pose_rotations(pose: str, mesh: BodyMesh) -> np.ndarray | None:
 def open_avatar(path: Path, placement: Placement | None, influences: int) -> Avatar:
     """A bound avatar (.npz), a LAM head (.zip), or with a placement any splat."""
     if placement is not None:
-        return bound_avatar(path, placement, influences)
+        bound = bound_avatar(path, placement, influences)
+        if bound.warning:
+            terminal.say(f"warning: {bound.warning}")
+        return bound.avatar
     if path.suffix.lower() not in (".npz", ".zip"):
         raise ContentError(
             f"{path}: neither a bound avatar (.npz) nor a LAM head (.zip); a splat needs --rig to be bound"
@@ -122,11 +189,26 @@ def fitted(path: Path, rig: Rig) -> Motion:
     """
     if path.suffix.lower() == ".bvh":
         motion, skeleton = load_bvh(path)
-        return _renamed(motion, rig) or retarget(motion, rig, source=skeleton)
-    motion = load_motion(path)
+    else:
+        motion, skeleton = load_motion(path), None
     if motion.joint_names == ("head",):
         return _on_head(motion, rig)
-    return _renamed(motion, rig) or retarget(motion, rig)
+    if same := _renamed(motion, rig):
+        return same
+    moved = retarget(motion, rig, source=skeleton)
+    _say_how_many(motion, rig)
+    return moved
+
+
+def _say_how_many(motion: Motion, rig: Rig) -> None:
+    """A word when most of a motion is lost, as that of a body is on a rig of a head."""
+    known, there = smplx_names(motion.joint_names), smplx_names(rig.names)
+    shared = [name for name in known if name in there]
+    if len(shared) < len(known) / 2:
+        terminal.say(
+            f"only {len(shared)} of the motion's {len(motion.joint_names)} joints found a joint among the rig's "
+            f"{rig.count}: {', '.join(shared)}"
+        )
 
 
 def _renamed(motion: Motion, rig: Rig) -> Motion | None:

@@ -13,6 +13,29 @@ IN = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 CONTENT_IN = click.Path(exists=True, readable=True, path_type=Path)
 OUT = click.Path(path_type=Path)
 
+
+class OutputFile(click.Path):
+    """A file to write, with the suffix that says what it is."""
+
+    def __init__(self, suffix: str):
+        super().__init__(path_type=Path, dir_okay=False)
+        self._suffix = suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.suffix.lower() != self._suffix:
+            self.fail(f"'{path}': a name that ends in {self._suffix} is needed", param, ctx)
+        return path
+
+
+def make_room(output: Path, *inputs: Path | None, folder: bool = False) -> None:
+    """Makes the folders that an output goes to, or is; refuses an output that is one of the inputs."""
+    for path in inputs:
+        if path is not None and output.exists() and output.samefile(path):
+            raise click.UsageError(f"{output} is an input: it would be overwritten")
+    (output if folder else output.parent).mkdir(parents=True, exist_ok=True)
+
+
 stream_argument = click.argument("file", type=IN)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text.")
 

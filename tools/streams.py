@@ -19,9 +19,14 @@ def explain(path: Path, data: bytes, error: StreamError) -> str:
     """One line about an error of a stream in a file, or about the file not being a stream at all."""
     if not data:
         return f"{path}: not an HGA stream: the file is empty"
-    if _SIGNATURE not in data[:_SIGNATURE_REACH]:
+    if not is_stream(data):
         return f"{path}: not an HGA stream: it starts with {data[:8]!r}, without the signature HGA1"
     return f"{path}: {error}"
+
+
+def is_stream(data: bytes) -> bool:
+    """Whether bytes begin as a stream does."""
+    return _SIGNATURE in data[:_SIGNATURE_REACH]
 
 
 def complain(path: Path, decoder: Decoder) -> None:

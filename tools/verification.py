@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -52,11 +52,26 @@ class Difference:
         """For --json."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        if not self.stage:
+            return f"frame {self.frame} {self.where}"
+        return f"frame {self.frame} differs first in {self.stage}, {self.about}: {self.where}"
+
 
 class Expected(Protocol):
-    """What the stages of frames should be: digests, or all their bytes if `whole`."""
+    """What the stages of frames should be: digests, or all their bytes if `whole`.
+
+    `frames` are those that it has all that it has to say of, which must then be those of the stream; None
+    if it speaks of some only. `unknown` are the stages it names that the standard does not have.
+    """
 
     whole: ClassVar[bool]
+
+    @property
+    def frames(self) -> Set[int] | None: ...
+
+    @property
+    def unknown(self) -> Set[str]: ...
 
     def stages(self, frame: int) -> Mapping[str, bytes]:
         """What is known of a frame, by stage."""
@@ -68,6 +83,15 @@ class Digests:
 
     whole: ClassVar[bool] = False
     by_frame: Mapping[int, Mapping[str, bytes]]
+    some: bool = False  # of the frames
+
+    @property
+    def frames(self) -> Set[int] | None:
+        return None if self.some else self.by_frame.keys()
+
+    @property
+    def unknown(self) -> Set[str]:
+        return {stage for stages in self.by_frame.values() for stage in stages} - set(stage_names())
 
     def stages(self, frame: int) -> Mapping[str, bytes]:
         return self.by_frame.get(frame, {})
@@ -80,6 +104,17 @@ class Folder:
     whole: ClassVar[bool] = True
     path: Path
 
+    @property
+    def frames(self) -> Set[int]:
+        return {int(file.stem) for file in self._files() if file.suffix[1:] in stage_names()}
+
+    @property
+    def unknown(self) -> Set[str]:
+        return {file.suffix[1:] for file in self._files()} - set(stage_names())
+
+    def _files(self) -> list[Path]:
+        return [file for file in self.path.glob("*.*") if file.stem.isdecimal()]
+
     def stages(self, frame: int) -> Mapping[str, bytes]:
         files = self.path.glob(f"{frame:06d}.*")
         return {file.suffix[1:]: file.read_bytes() for file in files if file.suffix[1:] in stage_names()}
@@ -90,14 +125,19 @@ class Frames:
     """The stages of frames decoded otherwise."""
 
     whole: ClassVar[bool] = True
-    frames: Mapping[int, Frame]
+    by_frame: Mapping[int, Frame]
     wanted: tuple[str, ...]
     camera: Camera | None
+    unknown: Set[str] = frozenset()
+
+    @property
+    def frames(self) -> Set[int]:
+        return self.by_frame.keys()
 
     def stages(self, frame: int) -> Mapping[str, bytes]:
-        if frame not in self.frames:
+        if frame not in self.by_frame:
             return {}
-        found = self.frames[frame]
+        found = self.by_frame[frame]
         return {stage: found.stage_bytes(stage, self.camera) for stage in possible(self.wanted, self.camera)}
 
 
@@ -115,7 +155,7 @@ def carried(decoder: Decoder) -> tuple[Digests, dict[int, Camera]]:
     cameras = {
         frame: camera for frame, stages in decoder.hashes.items() for camera, _ in stages.values() if camera
     }
-    return Digests(digests), cameras
+    return Digests(digests, some=True), cameras
 
 
 def printed(path: Path) -> Digests:
@@ -147,13 +187,22 @@ def first_camera(decoder: Decoder, size: tuple[int, int] | None) -> Camera | Non
     return resized(camera, size) if size is not None else camera
 
 
-def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[int, Difference | None]:
-    """The number of stages of a frame that were compared, and the first difference, in order of dependence."""
+def unmatched(found: Set[int], expected: Set[int], where: str) -> Difference | None:
+    """The first frame that only one side has."""
+    if found == expected:
+        return None
+    frame = min(found ^ expected)
+    about = f"is missing in {where}" if frame in found else f"stands in {where}, but not in the stream"
+    return Difference(frame, "", "", about)
+
+
+def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[list[str], Difference | None]:
+    """The stages of a frame that were compared, and the first difference, in order of dependence."""
     should = expected.stages(frame.index)
     frame = fresh(frame)
-    count = 0
+    compared = []
     for stage in possible((name for name in stage_names() if name in should), camera):
-        count += 1
+        compared.append(stage)
         found = frame.stage_bytes(stage, camera)
         kept = found if expected.whole else hashlib.sha256(found).digest()[:DIGEST_BYTES]
         if kept != should[stage]:
@@ -162,8 +211,8 @@ def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[in
                 if expected.whole
                 else f"digest {kept.hex()}, expected {should[stage].hex()}"
             )
-            return count, Difference(frame.index, stage, _about(stage), where)
-    return count, None
+            return compared, Difference(frame.index, stage, _about(stage), where)
+    return compared, None
 
 
 def _about(stage: str) -> str:

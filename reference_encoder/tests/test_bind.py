@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from reference_encoder.bind import align, bind
+from reference_encoder.bind import align, bind, measure_fit
 from reference_encoder.content import ContentError, Gaussians, Rig
 from reference_encoder.float_model import forward_kinematics, skin_points
 from reference_encoder.rigs import BodyMesh
@@ -171,5 +171,14 @@ def test_align_leaves_stray_gaussians_out_of_the_height():
 def test_align_refuses_what_has_no_height():
     with pytest.raises(ContentError, match="up axis 'up'"):
         align(splat([[0, 0, 0]]), rod(), up="up")
-    with pytest.raises(ContentError, match=r"a splat 0\.0 tall"):
+    with pytest.raises(ContentError, match=r"a splat 0 units tall"):
         align(splat([[0, 0, 0]]), rod())
+
+
+def test_the_fit_is_the_distance_to_the_nearest_vertex_by_opacity():
+    positions = np.tile([0.1, 1.0, 0.0], (100, 1))
+    positions[:, 2] = np.where(np.arange(100) < 60, 0.02, 0.3)
+    fit = measure_fit(splat(positions), rod())
+    assert (fit.median, fit.most) == (pytest.approx(0.02), pytest.approx(0.3))
+    seen = replace(splat(positions), opacities=np.where(np.arange(100) < 60, 1.0, 0.01))
+    assert measure_fit(seen, rod()).most == pytest.approx(0.02)

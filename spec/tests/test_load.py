@@ -137,6 +137,27 @@ def test_schema_refuses_node(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("node", "message"),
     [
+        (
+            {"element": "a", "descriptor": "u(1)", "semantic": "x"},
+            "0 (element a): 'semantics' is a required property; "
+            "Additional properties are not allowed ('semantic' was unexpected)",
+        ),
+        (
+            {"for": "i", "count": 3, "do": [{"check": "fits"}, {"let": "b", "value": 1.5}]},
+            "0/do/1/value (let b): 1.5 is not valid under any of the given schemas",
+        ),
+        ({"if": "a"}, "0: 'then' is a required property"),
+    ],
+)
+def test_schema_names_the_element_and_the_key(tmp_path: Path, node: dict[str, Any], message: str) -> None:
+    with pytest.raises(SyntaxDescriptionError) as refused:
+        load.standard(with_node(tmp_path, node))
+    assert str(refused.value) == f"one.yaml: structures/top/syntax/{message}"
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
         ({"element": "a", "descriptor": "v(3)", "semantics": "x"}, "no such descriptor: v"),
         ({"element": "a", "descriptor": "ae(signed)", "semantics": "x"}, "declares its range"),
         ({"element": "a", "descriptor": "leb128", "semantics": "x"}, "declares its range"),

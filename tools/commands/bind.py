@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tools import terminal
-from tools.parameters import CONTENT_IN, OUT, json_option
+from tools.parameters import CONTENT_IN, OutputFile, json_option, make_room
 
 
 def placement_options(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -51,7 +51,7 @@ def _placement(rig: Path | None, given: dict[str, Any]) -> Any:
 
 @click.command()
 @click.argument("splat", type=CONTENT_IN)
-@click.option("-o", "output", type=OUT, required=True, help="The avatar to write (.npz).")
+@click.option("-o", "output", type=OutputFile(".npz"), required=True, help="The avatar to write (.npz).")
 @click.option(
     "--influences", type=click.IntRange(1, 8), default=4, show_default=True, help="Joints per Gaussian."
 )
@@ -60,9 +60,11 @@ def _placement(rig: Path | None, given: dict[str, Any]) -> Any:
 def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: Any) -> None:
     """Bind a splat of a person to a rigged body.
 
-    SPLAT is a .ply, .compressed.ply, .spz or SOG. It is turned upright, scaled and put where the body
-    stands; each Gaussian takes the skinning weights and expressions of the nearest surface. Check the
-    result with `hga encode` and `hga render --sheet`: --up, --yaw and --pose are what goes wrong.
+    SPLAT is a .ply, .compressed.ply, .spz or SOG; a folder is taken for an unpacked SOG. It is turned
+    upright, scaled and put where the body stands; each Gaussian takes the skinning weights and expressions
+    of the nearest surface. How far the Gaussians lie from it is printed, with a warning where another --up
+    or --yaw fits better. Distances hardly know front from back, nor the pose: look at the result with
+    `hga encode` and `hga render --sheet`.
 
     \b
     Examples:
@@ -70,9 +72,11 @@ def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: A
       hga bind robot.sog --rig soma77.npz --pose t --height 1.4 -o robot.npz
     """
     from reference_encoder.avatar_file import save_avatar
-    from tools.encoding import bound_avatar
+    from tools.encoding import bound_avatar, centimetres
 
-    avatar = bound_avatar(splat, placement, influences)
+    make_room(output, splat, *placement.files)
+    bound = bound_avatar(splat, placement, influences)
+    avatar, fit = bound.avatar, bound.fit
     save_avatar(output, avatar)
     facts = {
         "file": str(output),
@@ -82,11 +86,16 @@ def bind(splat: Path, output: Path, influences: int, as_json: bool, placement: A
         "height": round(
             float(avatar.gaussians.positions[:, 1].max() - avatar.gaussians.positions[:, 1].min()), 3
         ),
+        "fit": {"median": round(fit.median, 4), "most": round(fit.most, 4)},
+        "warning": bound.warning,
     }
     if as_json:
         terminal.emit(facts)
     else:
         terminal.say(
             f"wrote {output}: {facts['gaussians']} Gaussians on {facts['joints']} joints, "
-            f"{facts['expressions']} expressions, {facts['height']} m from lowest to highest"
+            f"{facts['expressions']} expressions, {facts['height']} m from lowest to highest; "
+            f"fits the body to {centimetres(fit.median)} (median), {centimetres(fit.most)} (95 %)"
         )
+    if bound.warning:
+        terminal.say(f"warning: {bound.warning}")

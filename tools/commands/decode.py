@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tools import terminal
-from tools.parameters import OUT, STAGES, Span, frames_option, json_option, stream_argument
+from tools.parameters import OUT, STAGES, Span, frames_option, json_option, make_room, stream_argument
 
 if TYPE_CHECKING:
     from reference_decoder import Decoder, Frame
@@ -44,15 +44,16 @@ def decode(
 ) -> int:
     """Decode FILE and print the digests of its frames.
 
+    Only the Gaussians are computed unless --stages says otherwise; --stages all takes every stage.
     With --json every frame is one line, {"frame": 0, "time": "1/30", "random_access": true, "digests":
     {"pose": "00ff..."}}, and every error one line with error, constraint, clause, unit and bit_offset. Without
-    --strict decoding goes on with whatever is intact. The stages
-    projected and pixels need a camera in the stream. Errors come after the frames.
+    --strict decoding goes on with whatever is intact. The stages projected and pixels need a camera in the
+    stream. Errors come after the frames.
 
     \b
     Examples:
       hga decode head.hga
-      hga decode head.hga --stages pose,pixels --json > digests.jsonl
+      hga decode head.hga --stages all --json > digests.jsonl
       hga decode head.hga --frames 40:50 --stages joints -o stages/
     """
     began = time.perf_counter()
@@ -61,6 +62,8 @@ def decode(
 
     data = file.read_bytes()
     decoder = Decoder(data, strict=strict)
+    if output is not None:
+        make_room(output, file, folder=True)
     span = Span(max(start, frames.start), frames.stop)
     count, first = 0, 0.0
     try:
@@ -76,6 +79,8 @@ def decode(
             terminal.emit(error.as_dict())
     else:
         streams.complain(file, decoder)
+    if not count and not decoder.errors and span != Span():
+        raise click.UsageError(f"{file} has no frame in this range")
     seconds = time.perf_counter() - began
     if count:
         rate = f", then {(count - 1) / (seconds - first):.1f} frames/s" if count > 1 else ""
@@ -89,8 +94,6 @@ def records(
     decoder: Decoder, frames: Iterator[Frame], stages: tuple[str, ...], output: Path | None
 ) -> Iterator[dict[str, Any]]:
     """One record per frame with the digests of the stages that can be had; their bytes go to `output`."""
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
     for frame in frames:
         camera = decoder.cameras[min(decoder.cameras)] if decoder.cameras else None
         possible = [stage for stage in stages if camera is not None or stage not in ("projected", "pixels")]

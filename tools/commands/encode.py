@@ -10,7 +10,7 @@ import click
 
 from tools import terminal
 from tools.commands.bind import placement_options
-from tools.parameters import CONTENT_IN, OUT, SIZE, STAGES, Span, frames_option, json_option
+from tools.parameters import CONTENT_IN, SIZE, SPAN, STAGES, OutputFile, Span, json_option, make_room
 
 
 class EncodeCommand(click.Command):
@@ -24,9 +24,10 @@ class EncodeCommand(click.Command):
             flag = option.name.replace("_", "-")
             declaration = f"--{flag}/--no-{flag}" if isinstance(option.default, bool) else f"--{flag}"
             shown = f"{option.default:g}" if type(option.default) is not bool else str(option.default).lower()
-            text = f"{option.help or option.name.replace('_', ' ')} [default: {shown}]"
+            text = f"{option.help} [default: {shown}]"
             generated.append(click.Option([declaration], type=type(option.default), default=None, help=text))
-        return [*super().get_params(ctx), *generated]
+        *own, help_option = super().get_params(ctx)
+        return [*own, *generated, help_option]
 
 
 class RateType(click.ParamType[Fraction]):
@@ -47,10 +48,11 @@ class RateType(click.ParamType[Fraction]):
 @click.command(cls=EncodeCommand)
 @click.argument("avatar", type=CONTENT_IN)
 @click.argument("motion", type=CONTENT_IN)
-@click.option("-o", "output", type=OUT, required=True, help="The stream to write (.hga).")
+@click.option("-o", "output", type=OutputFile(".hga"), required=True, help="The stream to write (.hga).")
 @click.option("--face", type=CONTENT_IN, help="An ARKit track whose expressions go with a body's motion.")
 @click.option("--fps", type=RateType(), help="Resample the motion to this rate.")
-@frames_option
+@click.option("--frames", type=SPAN, default=Span(),
+              help="Only frames A to B-1 of the motion, counted after --fps; A: and :B work too.")  # fmt: skip
 @click.option("--quality", type=click.Choice(["high", "normal", "small", "tiny"]), default="normal", show_default=True,
               help="Every quantiser step times 1/2, 1, 2 or 4.")  # fmt: skip
 @click.option("--low-delay", is_flag=True, help="One frame per unit.")
@@ -90,6 +92,7 @@ def encode(
     from spec.errors import StreamError
     from tools import encoding
 
+    make_room(output, avatar, motion, face, *(placement.files if placement else ()))
     wanted = {name: value for name, value in chosen.items() if value is not None}
     settings = encoding.settings(quality, low_delay, wanted)
     content = encoding.open_avatar(avatar, placement, settings.influences)

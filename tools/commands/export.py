@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tools import terminal
-from tools.parameters import OUT, Span, frames_option, json_option, stream_argument
+from tools.parameters import OUT, Span, frames_option, json_option, make_room, stream_argument
 
 
 @click.command()
@@ -31,7 +31,7 @@ def export(file: Path, output: Path, kind: str, frames: Span, as_json: bool) -> 
 
     data = file.read_bytes()
     decoder = Decoder(data)
-    output.mkdir(parents=True, exist_ok=True)
+    make_room(output, file, folder=True)
     count = 0
     try:
         with terminal.progress() as progress:
@@ -43,6 +43,8 @@ def export(file: Path, output: Path, kind: str, frames: Span, as_json: bool) -> 
                     terminal.emit({"frame": frame.index, "file": str(path), "bytes": path.stat().st_size})
     finally:  # damage may be why a frame cannot be written
         streams.complain(file, decoder)
-    if count or not decoder.errors:
+    if not count and not decoder.errors:
+        raise click.UsageError(f"{file} has no frame in this range to export")
+    if count:
         terminal.say(f"wrote {count} files to {output}")
     return 4 if decoder.errors else 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tools import terminal
-from tools.parameters import OUT, json_option
+from tools.parameters import OUT, json_option, make_room
 
 _HASH_EVERY_FRAME = ("symbols", "pose", "joints", "gaussians", "canonical", "projected", "pixels")
 
@@ -54,8 +54,9 @@ def generate(output: Path, seed: int, count: int, units: int, size: int, hashes:
     from conformance.generate import generate as random_stream
     from reference_encoder.encode import add_hashes
 
-    if count > 1:
-        output.mkdir(parents=True, exist_ok=True)
+    if count == 1 and output.suffix.lower() != ".hga":
+        raise click.UsageError(f"'{output}': the name of one stream ends in .hga")
+    make_room(output, folder=count > 1)
     with terminal.progress() as progress:
         for number in range(seed, seed + count):
             data = random_stream(number, units=units, size=size)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tools import terminal
-from tools.parameters import GRID, OUT, SIZE, Span, frames_option, json_option, stream_argument
+from tools.parameters import GRID, OUT, SIZE, Span, frames_option, json_option, make_room, stream_argument
 
 
 @click.command()
@@ -63,6 +63,7 @@ def render(
     from tools import pictures, streams
     from tools.cameras import parse_view
 
+    make_room(output, file)
     single = output.suffix.lower() == ".png" and grid is None
     span = Span(frame, frame + 1) if frame is not None else frames
     data = file.read_bytes()
@@ -72,7 +73,7 @@ def render(
     if not clip:
         if decoder.errors:
             return 4
-        raise click.UsageError(f"{file} has no such frame to draw")
+        raise click.UsageError(f"{file} has no frame in this range to draw")
     view = parse_view(
         camera or ("stream" if decoder.cameras and not follow else "front"), decoder.cameras, size
     )

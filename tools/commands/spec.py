@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tools import terminal
-from tools.parameters import OUT, json_option
+from tools.parameters import OUT, json_option, make_room
 
 
 @click.group()
@@ -42,6 +42,7 @@ def build(output: Path) -> int:
         for line in str(error).splitlines():
             terminal.complain(line)
         return 1
+    make_room(output)
     output.write_text(page, encoding="utf-8")
     terminal.say(f"wrote {output}, {terminal.size(output.stat().st_size)}")
     return 0

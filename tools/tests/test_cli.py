@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,17 @@ from conformance.generate import generate
 from reference_decoder import Decoder
 from reference_decoder.rendering import render
 from reference_decoder.units import UnitReader
-from reference_encoder.avatar_file import load_avatar
+from reference_encoder.avatar_file import load_avatar, save_avatar
+from reference_encoder.content import Rig
 from reference_encoder.quality import quaternion_matrices
+from reference_encoder.skeletons import SMPLX_JOINTS, smplx_skeleton
 from reference_encoder.splats import load_gaussians, save_ply
+from spec.load import SyntaxDescriptionError
+from spec.ports import MissingValue
+from spec.run import DocumentError
+from tools.cli import exit_code
 from tools.dequantise import world_gaussians
+from tools.encoding import SettingOption, setting_options
 from tools.tests.conftest import FRAMES, Run, small_avatar
 
 COMMANDS = ["bind", "decode", "dump", "encode", "export", "info", "render", "spec", "verify"]
@@ -66,6 +74,19 @@ def test_encode_reports_every_byte(hga: Run, content: Path, tmp_path: Path) -> N
     report = json.loads(result.stdout)
     assert report["bytes"] == output.stat().st_size == sum(layer["size"] for layer in report["layers"])
     assert report["frames"] == FRAMES
+
+
+def test_encode_says_how_much_of_a_motion_the_rig_can_follow(hga: Run, content: Path, tmp_path: Path) -> None:
+    result = hga("encode", content / "avatar.npz", content / "walk.npz", "-o", tmp_path / "a.hga")
+    assert (
+        "only 3 of the motion's 55 joints found a joint among the rig's 3: pelvis, spine1, head"
+        in result.stderr
+    )
+    same = tmp_path / "body.npz"
+    rig = Rig(SMPLX_JOINTS, smplx_skeleton().parents, smplx_skeleton().joints)
+    save_avatar(same, replace(small_avatar(), rig=rig))
+    result = hga("encode", same, content / "walk.npz", "-o", tmp_path / "b.hga")
+    assert result.exit_code == 0 and "only" not in result.stderr
 
 
 def test_encode_takes_settings_of_the_encoder(hga: Run, content: Path, tmp_path: Path) -> None:
@@ -182,7 +203,10 @@ def test_dump_shows_errors_where_they_occur(hga: Run, stream: Path, tmp_path: Pa
 
 def test_verify_with_the_digests_of_the_stream(hga: Run, stream: Path, tmp_path: Path) -> None:
     result = hga("verify", stream)
-    assert result.exit_code == 0 and f"{7 * FRAMES} stages of {FRAMES} frames agree" in result.stdout
+    assert (
+        result.exit_code == 0
+        and f"{FRAMES} frames agree in canonical, symbols, pose, joints" in result.stdout
+    )
     data = bytearray(stream.read_bytes())
     hashes = [u for u in UnitReader(bytes(data)) if u.type == "metadata" and u.end - u.start > 7 * 16]
     data[hashes[1].end - 1] ^= 1  # the last digest of frame 1, that of the canonical Gaussians
@@ -207,7 +231,7 @@ def test_verify_executed(hga: Run, tmp_path: Path) -> None:
     path.write_bytes(generate(1, units=1))
     first = next(Decoder(path.read_bytes()).frames()).index
     result = hga("verify", path, "--executed", "--frames", str(first), "--size", "16x16")
-    assert result.exit_code == 0 and "7 stages of 1 frames agree" in result.stdout
+    assert result.exit_code == 0 and "1 frame agrees in canonical, symbols, pose, joints" in result.stdout
 
 
 def test_verify_against_another_decoder(hga: Run, stream: Path, tmp_path: Path) -> None:
@@ -224,6 +248,29 @@ def test_verify_against_another_decoder(hga: Run, stream: Path, tmp_path: Path) 
     result = hga("verify", stream, "--against", folder)
     assert result.exit_code == 1
     assert "frame 2 differs first in gaussians" in result.stdout and "Gaussian 7, factor[1]" in result.stdout
+
+
+def test_verify_counts_frames_that_one_side_lacks(hga: Run, stream: Path, tmp_path: Path) -> None:
+    printed = hga("decode", stream, "--json", "--stages", "pose").stdout.splitlines(keepends=True)
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("".join(printed[:2] + printed[3:]))
+    result = hga("verify", stream, "--against", mine)
+    assert result.exit_code == 1 and f"frame 2 is missing in {mine}" in result.stdout
+    assert hga("verify", stream, "--against", mine, "--frames", ":2").stdout.endswith(
+        "2 frames agree in pose\n"
+    )
+    mine.write_text("".join([*printed, printed[-1].replace(f'"frame": {FRAMES - 1}', '"frame": 9')]))
+    result = hga("verify", stream, "--against", mine, "--json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["difference"]["frame"] == 9
+    assert json.loads(result.stdout)["stages_compared"] == {"pose": FRAMES}
+
+
+def test_verify_names_stages_that_it_does_not_know(hga: Run, stream: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(hga("decode", stream, "--json", "--stages", "pose").stdout.replace('"pose"', '"poses"'))
+    result = hga("verify", stream, "--against", mine)
+    assert result.exit_code == 2 and "stages that the standard does not have: poses" in result.stderr
+    assert "has none of the stages of the standard" in result.stderr
 
 
 def test_verify_against_another_stream(hga: Run, stream: Path, content: Path, tmp_path: Path) -> None:
@@ -323,6 +370,8 @@ def make_wrong(kind: str, content: Path, folder: Path) -> Path:
     if kind == "nan":
         poses[3, 7] = np.nan
         np.savez(path, poses=poses, trans=trans, mocap_frame_rate=30.0)
+    elif kind == "rate":
+        np.savez(path, poses=poses, trans=trans)
     elif kind == "joints":
         np.savez(path, poses=poses[:, :60], trans=trans, mocap_frame_rate=30.0)
     elif kind == "spz":
@@ -351,21 +400,31 @@ def make_wrong(kind: str, content: Path, folder: Path) -> Path:
         ("joints", "encode {avatar} {wrong} -o {folder}/a.hga", 3, "(5, 60)"),
         ("text", "encode {wrong} {walk} -o {folder}/a.hga", 3, "neither a bound avatar"),
         ("spz", "bind {wrong} --rig {rig} -o {folder}/a.npz", 3, "version 99"),
-        ("none", "encode {avatar} {walk} -o {folder}/no/a.hga", 2, "No such file or directory"),
+        ("none", "encode {avatar} {walk} -o {folder}/a.npz", 2, "ends in .hga"),
+        ("none", "encode {avatar} {walk} -o {stream}/a.hga", 2, "File exists"),
+        ("none", "bind {avatar} --rig {rig} -o {rig}", 2, "is an input"),
+        ("none", "bind {avatar} --rig {rig} -o {folder}/a.ply", 2, "ends in .npz"),
+        ("none", "bind {avatar} --rig {rig} -o {folder}/a.npz --height 0", 3, "--height 0:"),
+        ("none", "generate {folder}/a.bin", 2, "ends in .hga"),
+        ("none", "export {stream} -o {folder}/plys --frames 9", 2, "no frame in this range"),
+        ("none", "decode {stream} --frames 9", 2, "no frame in this range"),
+        ("none", "render {stream} -o {folder}/a --frames 9", 2, "no frame in this range"),
+        ("none", "render {stream} -o {stream}", 2, "is an input"),
+        ("rate", "encode {avatar} {wrong} -o {folder}/a.hga", 3, "'mocap_frame_rate' or 'mocap_framerate'"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --influences 0", 3, "--influences"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --influences 9", 3, "influence_limit is 8"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --size 5000x50", 3, "camera_width is 5000"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --frames 9:", 3, "has 5 frames"),
         ("none", "encode {avatar} {walk} -o {folder}/a.hga --fps x", 2, "frame rate"),
-        ("none", "render {stream} -o {folder}/no/a.png", 2, "No such file or directory"),
-        ("none", "render {stream} -o {folder}/no/a.mp4", 2, "No such file or directory"),
         ("none", "render {stream} -o {folder}/a.xyz", 3, "pictures go to"),
-        ("none", "render {stream} -o {folder}/a.png --frame 99", 2, "no such frame"),
+        ("none", "render {stream} -o {folder}/a.png --frame 99", 2, "no frame in this range"),
         ("none", "render {stream} -o {folder}/a.png --camera nowhere", 3, "camera 'nowhere'"),
         ("none", "render {stream} -o {folder}/a.png --background mud", 2, "no colour"),
         ("none", "decode {stream} --stages pose,nothing", 2, "no stage 'nothing'"),
         ("none", "decode {stream} --frames 3:1", 2, "holds no frame"),
-        ("text", "verify {stream} --against {wrong}", 4, "not an HGA stream"),
+        ("text", "verify {stream} --against {wrong}", 3, "neither a stream nor lines of JSON"),
+        ("empty", "verify {stream} --against {wrong}", 3, "the file is empty"),
+        ("none", "verify {stream} --frames 9", 2, "no frame in this range"),
     ],
 )
 def test_wrong_input_takes_one_line(
@@ -384,7 +443,26 @@ def test_wrong_input_takes_one_line(
     }
     result = hga(*command.format(**places).split())
     assert result.exit_code == code, result.output
-    assert message in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    complaints = [
+        line for line in result.stderr.splitlines() if not line.startswith("only 3 of the motion's")
+    ]
+    assert message in result.stderr and len(complaints) == 1, result.stderr
+
+
+def test_outputs_make_their_folders(hga: Run, stream: Path, content: Path, tmp_path: Path) -> None:
+    assert (
+        hga("encode", content / "avatar.npz", content / "walk.npz", "-o", tmp_path / "a/b.hga").exit_code == 0
+    )
+    assert hga("render", stream, "-o", tmp_path / "c/d.png").exit_code == 0
+    assert hga("generate", tmp_path / "e/f.hga").exit_code == 0
+    assert all((tmp_path / name).is_file() for name in ("a/b.hga", "c/d.png", "e/f.hga"))
+
+
+@pytest.mark.parametrize("option", setting_options(), ids=lambda option: option.name)
+def test_every_setting_has_its_help(hga: Run, option: SettingOption) -> None:
+    text = " ".join(hga("encode", "--help").stdout.split())
+    assert f"--{option.name.replace('_', '-')}" in text and option.help and option.help in text
+    assert text.endswith("Show this message and exit.")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
@@ -392,3 +470,16 @@ def test_read_only_folder(hga: Run, stream: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     result = hga("render", stream, "-o", tmp_path / "a.png")
     assert result.exit_code == 2 and "Permission denied" in result.stderr
+
+
+def test_a_mistake_in_the_standard_is_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (
+        SyntaxDescriptionError("sequence.yaml: structures/a"),
+        DocumentError("7_decoding.md:12: unknown name"),
+        MissingValue("no value is given for the element 'new'"),
+    ):
+        assert exit_code(error) == 5
+        message = capsys.readouterr().err
+        assert message.startswith(f"hga: {error}") and message.count("\n") == 1
+    assert exit_code(KeyError("oops")) == 70
+    assert "KeyError: 'oops'" in capsys.readouterr().err
