@@ -132,12 +132,8 @@ def _motion(progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """{"motion": the nine clips that ACL's table has}"""
     from dataclasses import asdict
 
-    from reference_encoder.content import ContentError
+    from tools.bench_rd_motion import acl, measure_motion, rate
 
-    try:
-        from tools.bench_rd_motion import acl, measure_motion, rate
-    except ImportError:
-        raise ContentError("bench rd --motion: tools.bench_rd_motion is not part of this version") from None
     rows = []
     for row in measure_motion():
         rows.append(row)
