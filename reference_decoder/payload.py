@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
 
 import spec
 from reference_decoder import jit
-from spec.bits import BitReader
 from spec.errors import StreamError
-from spec.load import Element, Standard, Structure
-from spec.ports import Functions, Observer, ReadPort, Values, range_error
+from spec.load import Element, Structure
+from spec.ports import ReadPort, Values, range_error
 from spec.textports import FAULT_FULL, FAULT_NONE, FAULT_OVERRUN, PayloadCode, payload_code
 
 _SCOPE_DTYPE = np.int32
@@ -74,18 +74,7 @@ class FastReadPort(ReadPort):
     """§8 A ReadPort whose coded payloads are read by compiled code instead of being walked."""
 
     mode = "read"
-
-    def __init__(
-        self,
-        standard: Standard,
-        values: Values,
-        reader: BitReader,
-        functions: Functions,
-        contexts: dict[str, Any] | None = None,
-        observer: Observer | None = None,
-    ):
-        super().__init__(standard, values, reader, functions, contexts, observer)
-        self.spent: dict[str, int] = {}
+    spent: Mapping[str, int] = MappingProxyType({})  # 1/256 bits by element of the payload that was read
 
     def structure(self, structure: Structure) -> Iterator[None]:
         if structure.coded:
@@ -105,7 +94,7 @@ class FastReadPort(ReadPort):
             self._raise(payload.code, fault)
         self.finish_engine(engine)
         self.values.update(arrays)
-        self.spent |= {element.name: int(n) for element, n in zip(payload.code.elements, spent, strict=True)}
+        self.spent = {element.name: int(n) for element, n in zip(payload.code.elements, spent, strict=True)}
 
     def _raise(self, code: PayloadCode, fault: np.ndarray) -> NoReturn:
         element = code.elements[int(fault[5])]

@@ -253,9 +253,7 @@ class Standard:
 
 def standard(directory: Path = SYNTAX_DIRECTORY, validate: bool = True) -> Standard:
     """§5.1 The standard in `directory`; raises SyntaxDescriptionError with the file's name."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    files = sorted(directory.glob("*.yaml"))
-    documents = {path.name: yaml.load(path.read_text(encoding="utf-8"), loader) for path in files}
+    documents = {path.name: _parsed(path) for path in sorted(directory.glob("*.yaml"))}
     if validate:
         _validate(documents, directory / "schema.json")
     merged: dict[str, dict[str, Any]] = {}
@@ -266,6 +264,14 @@ def standard(directory: Path = SYNTAX_DIRECTORY, validate: bool = True) -> Stand
                 raise SyntaxDescriptionError(f"{name}: {section} defined twice: {sorted(repeated)}")
             target |= entries
     return _build(merged)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise SyntaxDescriptionError(f"{path.name}: {' '.join(str(error).split())}") from None
+    return content
 
 
 def _validate(documents: dict[str, Any], schema_path: Path) -> None:
