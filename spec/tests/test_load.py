@@ -188,5 +188,5 @@ def test_schema_itself_is_valid() -> None:
 
 def test_yaml_that_cannot_be_parsed_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("structures: [", encoding="utf-8")
-    with pytest.raises(SyntaxDescriptionError, match=r"^broken\.yaml: .*line 1"):
+    with pytest.raises(SyntaxDescriptionError, match=r"^broken\.yaml: .*line \d"):
         load.standard(tmp_path, validate=False)
