@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import spec
 from spec.bits import BitReader
-from spec.errors import KINDS, Malformed, StreamError
+from spec.errors import KINDS, StreamError
 from spec.load import Check, Let, Standard, Structure
 from spec.ports import Observer, ReadPort
 from spec.walk import walk
@@ -121,8 +122,6 @@ class _HeaderPort(ReadPort):
 
 def crc32(data: bytes, start: int, end: int) -> int:
     """§8.6 The checksum; the library's CRC-32 is this one, by test."""
-    import zlib
-
     return zlib.crc32(data[start:end])
 
 
@@ -201,15 +200,3 @@ def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
 def _reserved_metadata(standard: Standard, unit: Unit, values: dict[str, Any]) -> bool:
     """§6.9 An item of metadata of a type that is not listed is skipped whole."""
     return unit.type == "metadata" and values["metadata_type"] not in standard.enumerations["metadata_type"]
-
-
-__all__ = [
-    "UNIT_STRUCTURES",
-    "Malformed",
-    "Unit",
-    "UnitReader",
-    "crc32",
-    "level_limits",
-    "read_unit",
-    "widest_limits",
-]

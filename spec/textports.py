@@ -112,7 +112,6 @@ class CompilePort:
         self.numbers = {name: number for number, name in enumerate(self.elements)}
         self.lines: list[str] = []
         self._indent = 1
-        self._constants = dict(standard.constant_values)
 
     def element(self, element: Element) -> None:
         binarisation = self.standard.binarisations[element.descriptor.binarisation]
