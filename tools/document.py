@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -22,18 +22,22 @@ TITLE = "Hierarchical Gaussian Avatar coding"
 ASSETS = Path(__file__).parent / "assets"
 NO_CODE = "no_code"
 """The directive of a decoding clause that has nothing to compute."""
+INSERTS = ("example_stream", "example_stages")
+"""Directives whose content takes a decoder to make; whoever builds a page hands it over."""
 
 _DIRECTIVE = re.compile(r"\{\{ *(\w+)(?: +([\w.]+))? *\}\}")
 
 
-def build_html(spec_directory: Path) -> str:
+def build_html(spec_directory: Path, inserts: Mapping[str, str]) -> str:
     """§4.1 The standard in `spec_directory` (with `syntax/` and `text/`) as one HTML page.
 
-    Raises DocumentError, one problem a line, if `check` finds any.
+    `inserts` is the HTML of each of INSERTS. Raises DocumentError, one problem a line, if `check` finds any.
     """
     page, problems = _build(spec_directory)
     if problems:
         raise DocumentError("\n".join(problems))
+    for name in INSERTS:
+        page = page.replace(_place_of(name), inserts[name])
     return page
 
 
@@ -128,6 +132,8 @@ class _Text:
                 self._problem(line, f"'{text}' is not a directive on a line of its own")
             elif match[1] == NO_CODE and not match[2]:
                 self.excused.add(self._clause)
+            elif match[1] in INSERTS and not match[2]:
+                yield _place_of(match[1])
             elif match[1] not in DIRECTIVES:
                 self._problem(line, f"there is no directive '{match[1]}'")
             elif (match[2] or "") not in arguments(self.index, match[1]):
@@ -194,6 +200,10 @@ def _joined(children: list[Token]) -> Iterator[Token]:
         yield token
     if text:
         yield Token("text", "", 0, content=text)
+
+
+def _place_of(insert: str) -> str:
+    return f"<!-- {insert} -->"
 
 
 def _raw(text: str) -> Token:

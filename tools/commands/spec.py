@@ -34,10 +34,11 @@ def directory() -> Path:
 def build(output: Path) -> int:
     """Write the standard as one HTML page; refused while `hga spec check` finds anything."""
     from spec.run import DocumentError
+    from tools import document_example
     from tools.document import build_html
 
     try:
-        page = build_html(directory())
+        page = build_html(directory(), document_example.sections())
     except DocumentError as error:
         for line in str(error).splitlines():
             terminal.complain(line)

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 import spec
+from reference_decoder import Decoder
 from reference_encoder.skeletons import SMPLX_JOINTS
 from spec.run import DocumentError
-from tools.document import build_html, check
+from tools.document import INSERTS, build_html, check
+from tools.document_example import sections
 
 SPEC = Path(spec.__file__).parent
+NO_EXAMPLE = dict.fromkeys(INSERTS, "")
 
 
 @pytest.fixture(scope="module")
 def page():
-    return build_html(SPEC)
+    return build_html(SPEC, NO_EXAMPLE)
 
 
 @pytest.fixture
@@ -71,7 +74,9 @@ def test_a_row_of_a_table_a_bound_and_a_call_by_hand(page):
 
 def test_a_clause_mentioned_across_lines_is_linked(copy):
     edit(copy, "text/1_scope.md", "It specifies\n", "It specifies, as clauses\n5.2, 6.10 and 7 say,\n")
-    assert '<a class="clause" href="#clause-6.10" title="End of sequence">6.10</a>' in build_html(copy)
+    assert '<a class="clause" href="#clause-6.10" title="End of sequence">6.10</a>' in build_html(
+        copy, NO_EXAMPLE
+    )
 
 
 BONES = 'level_bones: {clause: "A.2", error: Malformed, about: x}'
@@ -211,7 +216,7 @@ def test_nothing_is_built_from_a_damaged_standard_and_all_problems_are_told(copy
     edit(copy, "text/5_syntax.md", "{{syntax camera}}", "")
     edit(copy, "text/1_scope.md", "clause 5)", "clause 55)")
     with pytest.raises(DocumentError, match=r"no clause 55\n.*syntax camera is not spliced"):
-        build_html(copy)
+        build_html(copy, NO_EXAMPLE)
 
 
 def test_a_constraint_may_be_checked_by_prose_alone(copy):
@@ -232,3 +237,18 @@ def test_joints_of_the_families_are_those_of_the_encoder():
         listed = re.search(rf"`{name}`:(?: any joints. The expressions are)? (.*?)\.\n", text, re.DOTALL)[1]
         counts[name] = len(listed.split(","))
     assert counts == {"makehuman53": 53, "flame5": 5, "arkit52": 52}
+
+
+def test_the_bytes_of_the_worked_example_decode_to_the_digests_it_shows():
+    example = sections()
+    lines = re.findall(
+        r"^ *\d+  ((?:[0-9a-f]{2} ?)+)$", re.sub("<[^>]+>", "\n", example["example_stream"]), re.M
+    )
+    decoder = Decoder(bytes.fromhex("".join(lines)), strict=True)
+    shown = re.findall(r"^digest ([0-9a-f]{32})", example["example_stages"], re.M)
+    expected = []
+    for frame in decoder.frames():
+        stages = ["canonical"] if frame.random_access else []
+        stages += ["symbols", "pose", "joints", "gaussians", "projected", "pixels"]
+        expected += [frame.digest(stage, decoder.cameras[0]).hex() for stage in stages]
+    assert len(expected) == 13 and shown == expected
