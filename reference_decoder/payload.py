@@ -46,16 +46,15 @@ class CompiledPayload:
         contexts: np.ndarray,
         values: Values,
         arrays: Mapping[str, np.ndarray],
-        written: Sequence[np.ndarray] = (),
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Runs it; returns the fault record and the 1/256 bits spent by element (accounting only)."""
+        by_element: Sequence[np.ndarray] = (),
+    ) -> np.ndarray:
+        """Runs it; returns the fault record. `by_element` are the values to write, or arrays for the costs."""
         fault = np.full(16, FAULT_NONE, np.int64)
-        spent = np.zeros(len(self.code.elements), np.int64)
         given = (values[name] for name in self.code.scalars)
         scalars = [value if isinstance(value, np.ndarray) else int(value) for value in given]
         filled = [arrays[name] for name, _ in self.code.arrays]
-        self.run(buffer, engine, contexts, fault, spent, *scalars, *filled, *written)
-        return fault, spent
+        self.run(buffer, engine, contexts, fault, *scalars, *filled, *by_element)
+        return fault
 
 
 @functools.cache
@@ -74,7 +73,6 @@ class FastReadPort(ReadPort):
     """§8 A ReadPort whose coded payloads are read by compiled code instead of being walked."""
 
     mode = "read"
-    spent: Mapping[str, int] = MappingProxyType({})  # 1/256 bits by element of the payload that was read
 
     def structure(self, structure: Structure) -> Iterator[None]:
         if structure.coded:
@@ -89,12 +87,16 @@ class FastReadPort(ReadPort):
         engine = np.zeros(4, np.int64)
         self.functions["start_engine"](data, engine, self.reader.position // 8, self.reader.end // 8)
         arrays = payload.allocate(self.values, self.standard.constant_values, self.contexts)
-        fault, spent = payload.call(data, engine, contexts, self.values, arrays)
+        counts = self.counts(payload.code, arrays)
+        fault = payload.call(data, engine, contexts, self.values, arrays, counts)
         if fault[0] != FAULT_NONE:
             self._raise(payload.code, fault)
         self.finish_engine(engine)
         self.values.update(arrays)
-        self.spent = {element.name: int(n) for element, n in zip(payload.code.elements, spent, strict=True)}
+
+    def counts(self, code: PayloadCode, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """§8.5.1 The arrays, by element, in which the compiled code counts what it reads: none."""
+        return []
 
     def _raise(self, code: PayloadCode, fault: np.ndarray) -> NoReturn:
         element = code.elements[int(fault[5])]
@@ -105,9 +107,21 @@ class FastReadPort(ReadPort):
 
 
 class AccountingPort(FastReadPort):
-    """§8.5.1 A FastReadPort that also counts the information spent on each element, in 1/256 bit."""
+    """§8.5.1 A FastReadPort that also counts the information spent on each value, in 1/256 bit.
+
+    After the payload is read, `costs` has for each element an array of the shape of its values, or of one entry for
+    an element without subscripts.
+    """
 
     mode = "account"
+    costs: Mapping[str, np.ndarray] = MappingProxyType({})
+
+    def counts(self, code: PayloadCode, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        self.costs = {
+            element.name: np.zeros(arrays[element.name].shape if element.index else 1, np.int64)
+            for element in code.elements
+        }
+        return list(self.costs.values())
 
 
 def payload_error(element: Element, fault: np.ndarray, bit: int) -> StreamError:
@@ -125,7 +139,7 @@ def write_payload(structure: Structure, values: Values, contexts: np.ndarray) ->
     output = np.zeros(65536 + 8 * sum(array.size for array in written), np.uint8)
     engine = np.zeros(3, np.int64)
     jit.function("start_encoder")(engine)
-    fault, _ = payload.call(output, engine, contexts, values, arrays, written)
+    fault = payload.call(output, engine, contexts, values, arrays, written)
     if fault[0] == FAULT_FULL:
         raise MemoryError(f"{structure.name}: the payload is larger than its bound")
     if fault[0] != FAULT_NONE:

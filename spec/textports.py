@@ -101,7 +101,8 @@ class CompilePort:
     """§8 Emits a function that reads (or writes) a whole coded payload without interpretation.
 
     The function works on arrays. A writer takes all values of an element from an array of their own, those of an
-    element without subscripts in the order of writing, so that functions see what a reader would. It stops at the
+    element without subscripts in the order of writing, so that functions see what a reader would. An accounting reader
+    leaves in such an array the cost of each value, or of all values of an element without subscripts. It stops at the
     first fault and leaves in `fault` the number of the element, its value, its range, the byte position and the index.
     """
 
@@ -138,8 +139,9 @@ class CompilePort:
         self._range_check(element, "before")
         self._emit(f"{target} = value")
         if self.mode == "account":
+            place = ", ".join(str(i) for i in element.index) or "0"
             self._emit("now = engine_information(engine)")
-            self._emit(f"spent[{self.numbers[element.name]}] += now - mark")
+            self._emit(f"cost_of_{element.name}[{place}] += now - mark")
             self._emit("mark = now")
 
     def _range_check(self, element: Element, position: str) -> None:
@@ -207,9 +209,9 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     used = frozenset[str]().union(*(_names(node) for node in nodes))
     scalars = sorted(used - arrays.keys() - local - standard.constant_values.keys())
     buffer = "output" if mode == "write" else "data"
-    parameters = [buffer, "engine", "contexts", "fault", "spent", *scalars, *arrays]
-    if mode == "write":
-        parameters += [f"values_of_{name}" for name in port.elements]
+    parameters = [buffer, "engine", "contexts", "fault", *scalars, *arrays]
+    if mode != "read":
+        parameters += [f"{'values' if mode == 'write' else 'cost'}_of_{name}" for name in port.elements]
     head = [f"def {mode}_{structure}({', '.join(parameters)}):"]
     if mode != "write":
         head.append("    limit = engine[1] + ENGINE_MAX_OVERRUN")

@@ -1,19 +1,21 @@
-"""§5.3 Where the bytes of a stream go: by layer, and inside coded payloads by element."""
+"""§5.3 Where the bits of a stream go: by layer, by element of coded payloads, by frame and by part of the pose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
 
 import spec
 from reference_decoder import Compiled, Decoder
 from reference_decoder.payload import AccountingPort
-from reference_decoder.units import UnitReader, level_limits, peek_motion
+from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, level_limits, peek_motion
 from spec.bits import BitReader
 from spec.ports import Observer, ReadPort, Values
 
-_SPENT = 256 * 8  # AccountingPort counts in 1/256 bit
+_BIT = 256  # AccountingPort counts in 1/256 bit
 
 
 @dataclass
@@ -65,8 +67,8 @@ class AccountingEngine(Compiled):
         """Bytes by element, of the payloads read so far."""
         total: dict[str, float] = {}
         for port in self.ports:
-            for name, amount in port.spent.items():
-                total[name] = total.get(name, 0.0) + amount / _SPENT
+            for name, costs in port.costs.items():
+                total[name] = total.get(name, 0.0) + int(costs.sum()) / (8 * _BIT)
         return total
 
 
@@ -80,6 +82,33 @@ class Share:
 
 
 @dataclass
+class FrameBits:
+    """§5.8 The bits of one frame: of its root's translation, its joints, its expressions and of the rest.
+
+    `overhead` are those of its unit that no frame has, such as headers; the first frame of a unit bears them.
+    """
+
+    frame: int
+    unit: int
+    key: bool
+    root: float
+    joints: float
+    expressions: float
+    rest: float
+    overhead: float
+
+    @property
+    def bits(self) -> float:
+        """All bits of the frame."""
+        return self.root + self.joints + self.expressions + self.rest + self.overhead
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        values = {n: round(v, 1) if isinstance(v, float) else v for n, v in asdict(self).items()}
+        return values | {"bits": round(self.bits, 1)}
+
+
+@dataclass
 class Account:
     """§5.3 What a stream holds and what that costs."""
 
@@ -90,6 +119,8 @@ class Account:
     frames: int
     random_access: list[int]
     used: Mapping[str, int]
+    by_frame: list[FrameBits]
+    by_part: list[tuple[str, float]]  # bits of the root's translation, of each joint, of each expression
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -100,6 +131,7 @@ def account(data: bytes) -> Account:
     frames = list(decoder.frames())
     groups = _innermost()
     shares = [Share(groups[name], name, size) for name, size in engine.spent().items()]
+    motion = _motion_costs(data, engine.ports)
     return Account(
         decoder,
         len(data),
@@ -108,8 +140,76 @@ def account(data: bytes) -> Account:
         len(frames),
         [frame.index for frame in frames if frame.random_access],
         _used(data, decoder.avatar),
+        [row for unit in motion for row in unit.frames(decoder.avatar["joint_count"])],
+        _by_part(decoder, motion),
         level_limits(spec.standard(), decoder.sequence["level"]) if decoder.sequence else {},
     )
+
+
+@dataclass
+class _MotionCosts:
+    """§5.8 What the frames of one motion unit cost, in 1/256 bit."""
+
+    unit: Unit
+    first: int
+    key: bool
+    components: np.ndarray  # (F, C): by component of the pose
+    rest: np.ndarray  # (F,): of what belongs to a whole frame
+
+    def frames(self, joints: int) -> Iterator[FrameBits]:
+        """The frames of the unit."""
+        bits, rest = self.components / _BIT, self.rest / _BIT
+        overhead = 8 * (self.unit.end - self.unit.start) - bits.sum() - rest.sum()
+        for f, of_frame in enumerate(bits):
+            root, turned, expressions = (float(p.sum()) for p in np.split(of_frame, [3, 3 + 3 * joints]))
+            yield FrameBits(
+                self.first + f, self.unit.index, self.key and f == 0, root, turned, expressions, float(rest[f]),
+                0.0 if f else float(overhead),
+            )  # fmt: skip
+
+
+def _motion_costs(data: bytes, ports: Sequence[AccountingPort]) -> list[_MotionCosts]:
+    """§5.8 Of every motion unit that was read, in order."""
+    units = {unit.payload_end: unit for unit in UnitReader(data) if unit.type == "motion"}
+    return [
+        _unit_costs(units[port.reader.end // 8], port)
+        for port in ports
+        if port.costs and port.reader.end // 8 in units
+    ]
+
+
+def _unit_costs(unit: Unit, port: AccountingPort) -> _MotionCosts:
+    """§5.8 By what the arrays of its elements are indexed with: frame and component, frame, or neither."""
+    v, standard = port.values, spec.standard()
+    count = v["frame_count"] + 1
+    costs = _MotionCosts(
+        unit,
+        v["first_frame"],
+        bool(v["key_flag"]),
+        np.zeros((count, v["component_count"]), np.int64),
+        np.zeros(count, np.int64),
+    )
+    for element in standard.elements(UNIT_STRUCTURES["motion"]):
+        if element.name not in port.costs or not element.dims or element.dims[0].names != {"frame_count"}:
+            continue
+        cost = port.costs[element.name].reshape(count, -1)
+        if cost.shape == costs.components.shape and "component_count" in element.dims[1].names:
+            costs.components += cost
+        else:
+            costs.rest += cost.sum(axis=1)
+    return costs
+
+
+def _by_part(decoder: Decoder, motion: Sequence[_MotionCosts]) -> list[tuple[str, float]]:
+    """§7.5 (name, bits) of the parts of a pose, the most expensive first."""
+    if not motion:
+        return []
+    joints, bits = decoder.avatar["joint_count"], sum(unit.components.sum(axis=0) for unit in motion) / _BIT
+    names = ["translation of the root"]
+    names += [decoder.joint_names.get(j, f"joint {j}") for j in range(joints)]
+    names += [decoder.expression_names.get(e, f"expression {e}") for e in range(len(bits) - 3 - 3 * joints)]
+    sums = [*bits[: 3 + 3 * joints].reshape(-1, 3).sum(axis=1), *bits[3 + 3 * joints :]]
+    return sorted(((n, float(b)) for n, b in zip(names, sums, strict=True)), key=lambda part: -part[1])
 
 
 def _innermost() -> dict[str, str]:

@@ -15,16 +15,16 @@ OUT = click.Path(path_type=Path)
 
 
 class OutputFile(click.Path):
-    """A file to write, with the suffix that says what it is."""
+    """A file to write, with a suffix that says what it is."""
 
-    def __init__(self, suffix: str):
+    def __init__(self, *suffixes: str):
         super().__init__(path_type=Path, dir_okay=False)
-        self._suffix = suffix
+        self._suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(str(super().convert(value, param, ctx)))
-        if path.suffix.lower() != self._suffix:
-            self.fail(f"'{path}': a name that ends in {self._suffix} is needed", param, ctx)
+        if path.suffix.lower() not in self._suffixes:
+            self.fail(f"'{path}': a name that ends in {' or '.join(self._suffixes)} is needed", param, ctx)
         return path
 
 

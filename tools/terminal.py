@@ -42,6 +42,27 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     Console(width=width).print(drawn)
 
 
+def bar(share: float, width: int = 24) -> str:
+    """A horizontal bar of `share` of `width` cells, to an eighth of a cell."""
+    whole, part = divmod(round(8 * width * share), 8)
+    return "█" * whole + " ▏▎▍▌▋▊▉"[part].strip()
+
+
+def chart(values: Sequence[float], marked: Sequence[bool], height: int = 6, width: int = 100) -> list[str]:
+    """Lines of a chart of columns, from 0 to the greatest value; the last line has a ^ under marked columns.
+
+    With more values than `width` a column is the mean of several, and marked if one of them is.
+    """
+    each = -(-len(values) // width)
+    groups = [values[i : i + each] for i in range(0, len(values), each)]
+    means = [sum(group) / len(group) for group in groups]
+    top = max(means, default=0) or 1
+    eighths = [round(8 * height * mean / top) for mean in means]
+    rows = ["".join(" ▁▂▃▄▅▆▇█"[min(max(n - 8 * row, 0), 8)] for n in eighths) for row in range(height)]
+    marks = "".join("^" if any(marked[i : i + each]) else " " for i in range(0, len(values), each))
+    return [line.rstrip() for line in [*rows[::-1], marks]]
+
+
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A function of (what, done, total) that draws bars on stderr if that is a terminal."""

@@ -238,5 +238,7 @@ def test_the_information_spent_adds_up_to_the_payload(structure: str) -> None:
     functions = {name: jit.function(name) for name in spec.document().blocks}
     port = AccountingPort(STANDARD, values, BitReader(data), functions)
     walk(STANDARD, structure, port)
-    assert port.spent.keys() == {e.name for e in compiled(structure, "read").code.elements}
-    assert sum(port.spent.values()) / 256 == pytest.approx(8 * len(data), abs=32)
+    assert port.costs.keys() == {e.name for e in compiled(structure, "read").code.elements}
+    for element in STANDARD.elements(structure):
+        assert port.costs[element.name].shape == (np.shape(values[element.name]) if element.index else (1,))
+    assert sum(cost.sum() for cost in port.costs.values()) / 256 == pytest.approx(8 * len(data), abs=32)

@@ -28,6 +28,7 @@ from spec.run import DocumentError
 from tools.cli import exit_code
 from tools.dequantise import world_gaussians
 from tools.encoding import SettingOption, setting_options
+from tools.terminal import bar, chart
 from tools.tests.conftest import FRAMES, Run, small_avatar
 
 COMMANDS = ["bind", "decode", "dump", "encode", "export", "info", "render", "spec", "verify"]
@@ -166,6 +167,41 @@ def test_info_accounts_for_the_payloads(hga: Run, stream: Path) -> None:
     assert all(0 < entry["used"] <= entry["limit"] for entry in found["limits"].values())
     text = hga("info", stream).stdout
     assert "pelvis, spine1, head" in text and "position_low" in text
+
+
+def test_info_bits_add_up(hga: Run, stream: Path) -> None:
+    found = json.loads(hga("info", stream, "--bits", "--json").stdout)
+    frames = found["bits_by_frame"]
+    assert [frame["frame"] for frame in frames] == list(range(FRAMES))
+    assert [frame["frame"] for frame in frames if frame["key"]] == found["random_access"]
+    motion = next(layer for layer in found["layers"] if layer["layer"] == "motion")
+    assert sum(frame["bits"] for frame in frames) == pytest.approx(8 * motion["size"], abs=0.5)
+    # A unit begins with its size, type, counts and first frame, a byte each, and ends with a checksum of four;
+    # what the coder pads is less than four more.
+    assert all(64 <= f["overhead"] < 96 if f["key"] else f["overhead"] == 0 for f in frames)
+    parts = {part["part"]: part["bits"] for part in found["bits_by_part"]}
+    assert parts.keys() == {"translation of the root", "pelvis", "spine1", "head", "jawOpen", "smile"}
+    for group, names in {"root": ["translation of the root"], "joints": found["joint_names"]}.items():
+        assert sum(frame[group] for frame in frames) == pytest.approx(sum(parts[n] for n in names), abs=1)
+    text = hga("info", stream, "--bits").stdout
+    assert "bits by frame; ^ key frame" in text and "^  ^" in text.splitlines() and "jawOpen" in text
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_info_draws_the_bits(hga: Run, stream: Path, tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "plots" / f"bits{suffix}"
+    result = hga("info", stream, "--plot", path)
+    assert result.exit_code == 0 and f"wrote {path}" in result.stderr
+    assert path.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    assert hga("info", stream, "--plot", tmp_path / "bits.gif").exit_code == 2
+
+
+def test_chart_by_hand() -> None:
+    assert chart([0, 8, 4, 16], [True, False, False, True], height=2) == ["   █", " █▄█", "^  ^"]
+    by_pairs = chart([0, 2, 4, 16, 8, 8], [True, False, False, False, True, True], height=2, width=3)
+    assert by_pairs == [" █▅", "▂██", "^ ^"]  # the means are 1, 10 and 8; ten takes 16 eighths
+    assert bar(0.5, 4) == "██" and bar(0.28, 4) == "█▏" and bar(0, 4) == ""
 
 
 def test_dump_shows_elements_where_they_stand(hga: Run, stream: Path) -> None:
