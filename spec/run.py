@@ -156,18 +156,28 @@ class Document:
         Arrays are lists. An operation whose result leaves 64 bits, or a value outside the range of
         its annotation, raises RangeError.
         """
-        return self._execute(checked=True)
+        return self.execute()
 
     @functools.cached_property
     def unchecked(self) -> Mapping[str, Callable[..., Any]]:
         """§4.6 The same functions without range checks, for tools that only trace."""
-        return self._execute(checked=False)
+        return self.execute(checked=False)
 
-    def _execute(self, checked: bool) -> Mapping[str, Callable[..., Any]]:
+    def execute(
+        self,
+        checked: bool = True,
+        rewrite: Callable[[Block, ast.Module], ast.Module] = lambda block, tree: tree,
+        names: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Mapping[str, Callable[..., Any]]:
+        """§4.6 The functions after `rewrite` has changed the tree of each; `names` are added to what they see.
+
+        That is how tools count lines or plant faults. A name of `CHECKS` with `_checked_` before it stands for
+        the check of that name.
+        """
         namespace: dict[str, Any] = dict(self.constants) | {"zeros": _zeros}
-        namespace |= {"_checked_" + name: function for name, function in _CHECKS.items()}
+        namespace |= {"_checked_" + name: function for name, function in CHECKS.items()} | dict(names)
         for block in self.blocks.values():
-            tree = ast.parse(block.source)
+            tree = rewrite(block, ast.parse(block.source))
             if checked:
                 tree = ast.fix_missing_locations(_Checker(block, self.types).visit(tree))
             else:
@@ -290,7 +300,7 @@ class _Checker(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.Call:
         self.generic_visit(node)
-        check = type(node.op).__name__ if type(node.op).__name__ in _CHECKS else "Result"
+        check = type(node.op).__name__ if type(node.op).__name__ in CHECKS else "Result"
         arguments: list[ast.expr] = [node.left, node.right] if check != "Result" else [node]
         call = ast.Call(ast.Name("_checked_" + check, ast.Load()), arguments, [])
         return ast.copy_location(call, node)
@@ -361,7 +371,7 @@ def _check_declared(value: Any, ranges: tuple[Any, ...], what: str) -> Any:
     return value
 
 
-_CHECKS: dict[str, Callable[..., Any]] = {
+CHECKS: dict[str, Callable[..., Any]] = {
     "Result": _check_result,
     "LShift": _check_shift_left,
     "RShift": _check_shift_right,
