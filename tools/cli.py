@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,20 +10,13 @@ from typing import Any
 import click
 
 from tools import commands, terminal
+from tools.subcommands import Subcommands
 
 OK, DIFFERENCE, USAGE, CONTENT, STREAM, STANDARD, CRASH, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 
 
-class CommandLine(click.Group):
-    """A group whose subcommands are the modules of `tools.commands`, imported when they are needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [module.name for module in pkgutil.iter_modules(commands.__path__)]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        return getattr(importlib.import_module(f"{commands.__name__}.{cmd_name}"), cmd_name)
+class CommandLine(Subcommands):
+    """The outermost group: it turns what a command returns or raises into an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
         """Runs the command and exits; commands return their exit code, or nothing for success."""
@@ -84,6 +75,7 @@ def standard_errors() -> tuple[type[Exception], ...]:
 
 @click.group(
     cls=CommandLine,
+    package=commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 a difference was found, 2 wrong usage or a file that cannot be opened, "
     "3 content that cannot be used, 4 a stream that is not what the standard says, 5 the standard itself is wrong "

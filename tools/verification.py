@@ -3,59 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
-
-import numpy as np
+from typing import ClassVar, Protocol
 
 import spec
+from conformance.runner.contract import ContractError, parse
+from conformance.runner.stages import Difference, locate
 from reference_decoder import Camera, Decoder, Frame
 from reference_decoder.frames import DIGEST_BYTES
 from reference_encoder.content import ContentError
 from tools.cameras import resized
 from tools.parameters import Span, stage_names
 from tools.streams import fresh, selected
-
-_ROW = {"joints": 12, "gaussians": 21, "projected": 11, "pixels": 4}
-_ENTRIES = {
-    "gaussians": ["mean"] * 3 + ["factor"] * 9 + ["blend"] * 9,
-    "projected": [
-        "index",
-        "depth",
-        "mean x",
-        "mean y",
-        "l00",
-        "l01",
-        "l11",
-        "red",
-        "green",
-        "blue",
-        "opacity",
-    ],
-    "pixels": ["red", "green", "blue", "coverage"],
-}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first stage of a frame that is not as it should be."""
-
-    frame: int
-    stage: str
-    about: str  # the stage in words, with its clause
-    where: str  # the first entry that differs, or the two digests
-
-    def as_dict(self) -> dict[str, Any]:
-        """For --json."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        if not self.stage:
-            return f"frame {self.frame} {self.where}"
-        return f"frame {self.frame} differs first in {self.stage}, {self.about}: {self.where}"
 
 
 class Expected(Protocol):
@@ -159,19 +120,17 @@ def carried(decoder: Decoder) -> tuple[Digests, dict[int, Camera]]:
 
 
 def printed(path: Path) -> Digests:
-    """The digests in the lines that `hga decode --json` prints; raises ContentError for anything else."""
-    digests: dict[int, dict[str, bytes]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            record = json.loads(line)
-            if "error" not in record:
-                stages = {stage: bytes.fromhex(digest) for stage, digest in record["digests"].items()}
-                digests[int(record["frame"])] = stages
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ContentError(
-                f"{path}: line {number} is not a frame as `hga decode --json` prints it"
-            ) from None
-    return Digests(digests)
+    """The digests in the lines that a decoder printed (conformance/CONTRACT.md); raises ContentError for others."""
+    try:
+        output = parse(path.read_text(encoding="utf-8", errors="replace"))
+    except ContractError as error:
+        raise ContentError(f"{path}: {error}") from None
+    return Digests(
+        {
+            line.frame: {stage: bytes.fromhex(digest) for stage, digest in line.digests.items()}
+            for line in output.frames
+        }
+    )
 
 
 def decoded(decoder: Decoder, span: Span, stages: tuple[str, ...], camera: Camera | None) -> Frames:
@@ -207,7 +166,7 @@ def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[li
         kept = found if expected.whole else hashlib.sha256(found).digest()[:DIGEST_BYTES]
         if kept != should[stage]:
             where = (
-                locate(stage, found, should[stage], camera)
+                locate(stage, found, should[stage], camera.width if camera else None)
                 if expected.whole
                 else f"digest {kept.hex()}, expected {should[stage].hex()}"
             )
@@ -217,35 +176,6 @@ def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[li
 
 def _about(stage: str) -> str:
     return next(about for name, about in spec.standard().enumerations["stage"].values() if name == stage)
-
-
-def locate(stage: str, found: bytes, expected: bytes, camera: Camera | None) -> str:
-    """The first entry in which two serialisations of a stage differ, in the terms of the stage."""
-    kind = np.dtype(np.uint8 if stage == "pixels" else "<i4")
-    if len(found) != len(expected) and stage != "projected":
-        return f"{len(found)} bytes, expected {len(expected)}"
-    length = min(len(found), len(expected)) // kind.itemsize
-    ours, theirs = np.frombuffer(found, kind)[:length], np.frombuffer(expected, kind)[:length]
-    differing = np.flatnonzero(ours != theirs)
-    if not len(differing):
-        return f"{len(found) // 44} Gaussians visible, expected {len(expected) // 44}"
-    at = int(differing[0])
-    place = _place(stage, at, ours, camera)
-    return f"{place} is {ours[at]}, expected {theirs[at]}; {len(differing)} of {length} entries differ"
-
-
-def _place(stage: str, at: int, values: np.ndarray, camera: Camera | None) -> str:
-    row, column = divmod(at, _ROW.get(stage, 1))
-    entry = _ENTRIES[stage][column] if stage in _ENTRIES else str(column)
-    if stage == "joints":
-        return f"joint {row}, entry {column}"
-    if stage == "gaussians":
-        return f"Gaussian {row}, {entry}[{column - _ENTRIES[stage].index(entry)}]"
-    if stage == "projected":
-        return f"place {row} in the list (Gaussian {values[row * _ROW[stage]]}), {entry}"
-    if stage == "pixels" and camera is not None:
-        return f"pixel x={row % camera.width} y={row // camera.width}, {entry}"
-    return f"entry {at}"
 
 
 def cost(decoder: Decoder, frames: int, stages: Iterable[str], camera: Camera | None) -> float:
