@@ -3,103 +3,163 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import spec
+from conformance.drafts import Draft, draft, skipped
+from conformance.presets import FEATURES, PresetError, between, resolve
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Executed
 from reference_decoder.units import level_limits
-from reference_encoder.units import frame_unit, unit_from_source
-from spec.ports import chosen
-
-Preset = Callable[[random.Random, int, int], int]
-
-
-def _between(low: int, high: int) -> Preset:
-    return lambda generator, *ends: generator.randint(low, high)
-
+from spec.ports import Source, chosen
 
 SMALL: dict[str, Any] = {
     "version": 1,
     "level": 1,
-    "joint_count": _between(1, 6),
-    "gaussian_count": _between(1, 40),
-    "chunk_size": _between(8, 40),
-    "expression_count": _between(0, 3),
-    "frame_count": _between(0, 3),
+    "joint_count": between(1, 6),
+    "chunk_size": between(8, 40),
+    "expression_count": between(0, 3),
+    "frame_count": between(0, 3),
 }
 """Presets that keep random streams small."""
 
 VISIBLE: dict[str, Any] = {
-    "joint_offset": _between(-300000, 300000),
-    "step_code": [_between(0, 70)] * 3 + [_between(60, 150)] * 1020,
+    "joint_offset": between(-300000, 300000),
+    "step_code": [between(0, 70)] * 3 + [between(60, 150)] * 1020,
     "residual_magnitude": lambda generator, *ends: generator.choice((0, 0, 1, generator.randint(0, 99))),
-    "sh_step": _between(1, 300),
-    "scale_step": _between(1, 8000),
-    "scale_blur": _between(17 << 16, 20 << 16),
-    "opacity_step": _between(1, 4000),
-    "expression_offset_step": _between(1, 1000),
-    "offset_residual": _between(-60, 60),
+    "sh_step": between(1, 300),
+    "scale_step": between(1, 8000),
+    "scale_blur": between(17 << 16, 20 << 16),
+    "opacity_step": between(1, 4000),
+    "expression_offset_step": between(1, 1000),
+    "offset_residual": between(-60, 60),
 }
 """Presets that keep moving Gaussians before the camera; those of the canonical Gaussians are in `_placed`."""
 
-WILD = 0.15
-"""The share of streams whose values are only bound by their ranges: little of them can be seen."""
+
+@dataclass(frozen=True)
+class Shape:
+    """§5.3 What a stream is made of, besides the values of its elements."""
+
+    units: int = 3  # motion units
+    gaussians: int = 40  # the most, unless gaussian_count is preset
+    size: int = 48  # width and height of the picture in pixels; 0 for no camera
+    first_frame: int | None = None  # of the stream; at random if not given
+    keys: float = 0.3  # share of the motion units after the first that are key units
+    gaps: float = 0.2  # share of the key units before which frames are missing
+    late: float = 0.5  # share of the streams in which a chunk or an expression comes after some motion
+    missing: float = 0.1  # share of the expressions that are never sent
+    extras: float = 0.3  # share of the units of each kind that change nothing: repeated, named, skipped
+    checksums: float = 0.4  # share of the units that have one
+    end: bool = True  # whether there is an end of sequence
+    wild: float = (
+        0.15  # share of the streams whose values are only bound by their ranges: little is seen of them
+    )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Shape:
+        """A shape from settings by name; raises PresetError."""
+        known = {field.name for field in fields(cls)}
+        if unknown := settings.keys() - known:
+            raise PresetError(f"there is no setting '{min(unknown)}', only {', '.join(sorted(known))}")
+        return cls(**settings)
 
 
-def generate(seed: int, presets: Mapping[str, Any] | None = None, *, units: int = 3, size: int = 48) -> bytes:
-    """§5.1 A valid stream of a few Gaussians and `units` motion units with a camera, decided by `seed` alone.
+def generate(
+    seed: int,
+    presets: Mapping[str, Any] | None = None,
+    *,
+    features: Mapping[str, float] | None = None,
+    **shape: Any,
+) -> bytes:
+    """§5.1 A valid stream of a few Gaussians and a few motion units with a camera, decided by `seed` alone.
 
-    `presets` fixes elements by name (a value, or a function of (random, low, high)).
+    `presets` fixes elements by name (see `conformance.presets.resolve`), `features` gives the share of streams that
+    have a feature of `conformance.presets.FEATURES`, `shape` the settings of `Shape`. Raises PresetError.
     """
+    return b"".join(piece.write() for piece in drafts(seed, presets, features=features, **shape))
+
+
+def drafts(
+    seed: int,
+    presets: Mapping[str, Any] | None = None,
+    *,
+    features: Mapping[str, float] | None = None,
+    **shape: Any,
+) -> list[Draft]:
+    """§5.1 The units of the stream that `generate` gives for the same arguments, as they can be written again."""
     generator = random.Random(seed)
-    wild = generator.random() < WILD
-    return _Stream(generator, {**SMALL, **({} if wild else VISIBLE)}, presets or {}, wild).build(units, size)
+    wanted = Shape.of(shape)
+    level = (presets or {}).get("level", SMALL["level"])
+    had = _features(random.Random(f"features of {seed}"), features or {})
+    wild = generator.random() < wanted.wild or any(feature.wild for feature in had)
+    defaults: dict[str, Any] = {"gaussian_count": between(1, wanted.gaussians), **SMALL}
+    defaults |= {} if wild else VISIBLE
+    fixed: dict[str, Any] = {}
+    for feature in had:
+        fixed |= feature.presets(level_limits(spec.standard(), level if isinstance(level, int) else 1))
+    resolved = resolve({**fixed, **(presets or {})})
+    ends = max((feature.ends for feature in had), default=0.1)
+    return _Stream(generator, wanted, defaults, resolved, wild, ends).build()
+
+
+def _features(generator: random.Random, shares: Mapping[str, float]) -> list[Any]:
+    for name, share in shares.items():
+        if name not in FEATURES:
+            raise PresetError(f"there is no feature '{name}', only {', '.join(sorted(FEATURES))}")
+        if not 0 <= share <= 1:
+            raise PresetError(f"the share of a feature is between 0 and 1, not {share}")
+    return [FEATURES[name] for name in FEATURES if generator.random() < shares.get(name, 0)]
 
 
 class _Stream:
     """One random stream in the making: what its headers said, and its units so far."""
 
     def __init__(
-        self, generator: random.Random, defaults: Mapping[str, Any], presets: Mapping[str, Any], wild: bool
-    ):
-        self.generator, self.defaults, self.presets, self.wild = generator, defaults, presets, wild
+        self, generator: random.Random, shape: Shape, defaults: Mapping[str, Any], presets: Mapping[str, Any],
+        wild: bool, ends: float,
+    ):  # fmt: skip
+        self.generator, self.shape, self.ends = generator, shape, ends
+        self.defaults, self.presets, self.wild = defaults, presets, wild
         self.known: dict[str, Any] = {}
         self.contexts: dict[str, Any] = {}
-        self.units: list[bytes] = []
+        self.units: list[Draft] = []
         self.next_frame = -1
 
-    def build(self, units: int, size: int) -> bytes:
+    def build(self) -> list[Draft]:
         self._header("sequence")
         self.known |= level_limits(spec.standard(), self.known["level"])
         self._header("avatar")
         headers = list(self.units)
-        self._add("metadata", self._camera(size))
+        if self.shape.size:
+            self._add("metadata", self._camera(self.shape.size))
         late = self._structural()
-        for number in range(units):
-            self._motion(key=number == 0 or self.generator.random() < 0.3)
+        for number in range(self.shape.units):
+            self._motion(key=number == 0 or self.generator.random() < self.shape.keys)
             self.units += [late.pop()] if late and self.generator.random() < 0.5 else []
-        self._add("end", {"end_frame_count": self.next_frame})
+        if self.shape.end:
+            self._add("end", {"end_frame_count": max(self.next_frame, 0)})
         self._sprinkle(headers)
-        return b"".join(self.units)
+        return self.units
 
-    def _source(self, fixed: Mapping[str, Any]) -> Any:
-        return chosen(self.generator, {**self.defaults, **fixed, **self.presets})
+    def _source(self, fixed: Mapping[str, Any]) -> Source:
+        return chosen(self.generator, {**self.defaults, **fixed, **self.presets}, self.ends)
 
     def _header(self, kind: str) -> None:
-        checksum = self.generator.random() < 0.5
-        self.units.append(unit_from_source(kind, self._source({}), self.known, checksum=checksum))
+        self.units.append(draft(kind, self._source({}), self.known, checksum=self._checksum()))
 
     def _add(self, kind: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
         """Appends a unit that needs the headers; returns all values of its elements."""
         values = {**self.known, "next_frame": self.next_frame}
-        source = chosen(self.generator, {**self.defaults, **self.presets, **fixed})
-        checksum = self.generator.random() < 0.3
-        self.units.append(unit_from_source(kind, source, values, self.contexts, checksum=checksum))
+        self.units.append(draft(kind, self._source(fixed), values, self.contexts, checksum=self._checksum()))
         return values
 
-    def _structural(self) -> list[bytes]:
+    def _checksum(self) -> bool:
+        return self.generator.random() < self.shape.checksums
+
+    def _structural(self) -> list[Draft]:
         """All chunks and then most expressions, in any order; what is returned comes only after some motion."""
         start = len(self.units)
         canonical = Canonical.empty(Executed(), self.known)
@@ -112,12 +172,12 @@ class _Stream:
         start = len(self.units)
         self.known["surface_neighbour"] = canonical.neighbours(Executed(), self.known)
         for expression in range(self.known["expression_count"]):
-            if self.generator.random() < 0.9:
+            if self.generator.random() >= self.shape.missing:
                 self._add("expression", {"expression_index": expression})
         together = len(chunks) + len(self.units) - start
         pieces = self.units[start:] or self.units[-1:]
         self.generator.shuffle(pieces)
-        late = self.generator.randint(0, 1) if together > 1 else 0
+        late = int(together > 1 and self.generator.random() < self.shape.late)
         self.units[len(self.units) - len(pieces) :] = pieces[late:]
         return pieces[:late]
 
@@ -130,50 +190,52 @@ class _Stream:
         return {
             "position_bits": min(spread, 21),
             "chunk_origin": -min(2**19 // known["position_step"], 2**20),
-            "coarseness": _between(0, 2),
-            "scale_residual": _between(-octaves // 4, octaves // 2),
-            "rotation_residual": _between(-turns, turns),
-            "appearance_residual": _between(
+            "coarseness": between(0, 2),
+            "scale_residual": between(-octaves // 4, octaves // 2),
+            "rotation_residual": between(-turns, turns),
+            "appearance_residual": between(
                 -(1 << 12) // known["opacity_step"], (1 << 14) // known["opacity_step"]
             ),
-            "sh_residual": _between(-64, 64),
+            "sh_residual": between(-64, 64),
         }
 
     def _motion(self, key: bool) -> None:
         """§5.8 The next motion unit; before a key unit frames may be missing."""
-        jump = self.generator.randint(1, 9) if key and self.generator.random() < 0.2 else 0
-        first = max(self.next_frame, 0) + jump
+        first = max(self.next_frame, 0)
+        if self.next_frame < 0 and self.shape.first_frame is not None:
+            first = self.shape.first_frame
+        elif key and self.generator.random() < self.shape.gaps:
+            first += self.generator.randint(1, 9)
         values = self._add("motion", {"key_flag": int(key), "first_frame": first})
         self.next_frame = first + values["frame_count"] + 1
 
     def _camera(self, size: int) -> dict[str, Any]:
         """A camera three metres before the origin that sees most of what the presets place around it."""
-        near = _between(-300000, 300000)
+        near = between(-300000, 300000)
         return {
             "metadata_type": spec.standard().constant_values["METADATA_TYPE_CAMERA"],
             "camera_id": 0,
             "camera_width": size,
             "camera_height": size,
-            "camera_rotation": _between(-(1 << 26), 1 << 26),
-            "camera_translation": [near(self.generator, 0, 0), near(self.generator, 0, 0), 3 << 20],
-            "camera_focal": _between(256 * size, 512 * size),
-            "camera_principal": _between(96 * size, 160 * size),
-            **{name: value for name, value in self.presets.items() if name.startswith("camera_")},
+            "camera_rotation": between(-(1 << 26), 1 << 26),
+            "camera_translation": [near(self.generator, -1 << 20, 1 << 20) for _ in range(2)] + [3 << 20],
+            "camera_focal": between(256 * size, 512 * size),
+            "camera_principal": between(96 * size, 160 * size),
         }
 
-    def _sprinkle(self, headers: Sequence[bytes]) -> None:
+    def _sprinkle(self, headers: Sequence[Draft]) -> None:
         """§6.3 Puts in what changes nothing: metadata, repeated headers, and units that a decoder skips."""
         g, kinds = self.generator, spec.standard().constant_values
         texts = {"JOINT_NAME": "name_text", "EXPRESSION_NAME": "name_text", "DESCRIPTION": "description_text"}
-        extra = [*headers, frame_unit("metadata", bytes([g.randint(6, 255)]) + g.randbytes(5))]
-        extra.append(frame_unit(g.choice((0, 5, *range(9, 32))), g.randbytes(g.randint(0, 9)), checksum=True))
-        extra.append(frame_unit(g.randint(1, 8), g.randbytes(9), layer=g.randint(1, 255)))
+        extra = [*headers, skipped("metadata", bytes([g.randint(6, 255)]) + g.randbytes(5))]
+        extra.append(skipped(g.choice((0, 5, *range(9, 32))), g.randbytes(g.randint(0, 9)), checksum=True))
+        extra.append(skipped(g.randint(1, 8), g.randbytes(9), layer=g.randint(1, 255)))
         for kind, element in texts.items():
             values = {
                 "metadata_type": kinds[f"METADATA_TYPE_{kind}"],
                 element: g.choice(("", "é", "left knee")).encode(),
             }
-            extra.append(unit_from_source("metadata", chosen(g, values), {}))
+            extra.append(draft("metadata", chosen(g, {**values, **self.presets}), {}))
         for piece in extra:
-            if g.random() < 0.3:
+            if g.random() < self.shape.extras:
                 self.units.insert(g.randint(2, len(self.units)), piece)

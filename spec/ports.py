@@ -63,8 +63,7 @@ class ValuePort:
         low, high = element.low.evaluate(self.scope), element.high.evaluate(self.scope)
         bit = self.position()
         value = self.code(element, index, low, high)
-        if isinstance(value, int) and not low <= value <= high:
-            self.fail_range(element, index, value, low, high, bit)
+        self.judge_range(element, index, value, low, high, bit)
         self._store(element.name, index, element.dims, value)
         if self.observer:
             self.observer.on_element(element, index, value, low, high, bit)
@@ -115,11 +114,12 @@ class ValuePort:
             bit_offset=self.position() if bit is None else bit,
         )
 
-    def fail_range(
-        self, element: Element, index: tuple[int, ...], value: int, low: int, high: int, bit: int
-    ) -> NoReturn:
+    def judge_range(
+        self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int
+    ) -> None:
         """Raises the error of an element outside its range."""
-        raise range_error(element, index, value, low, high, bit)
+        if isinstance(value, int) and not low <= value <= high:
+            raise range_error(element, index, value, low, high, bit)
 
     def _allocate(self, structure: Structure) -> None:
         """§5.1 The arrays of a payload are full of zeros before it is read, so that functions may look at them."""
@@ -303,8 +303,7 @@ class WritePort(ValuePort):
 
     def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         value = self.source(element, index, low, high)
-        if isinstance(value, int) and not low <= value <= high:
-            self.fail_range(element, index, value, low, high, self.position())
+        self.judge_range(element, index, value, low, high, self.position())
         descriptor = element.descriptor
         if descriptor.kind == "ae":
             self._encode(element, value)
@@ -355,22 +354,23 @@ def given(values: Mapping[str, Any]) -> Source:
     return source
 
 
-def chosen(generator: random.Random, presets: Mapping[str, Any]) -> Source:
-    """§5.1 A source of random values within each range, ends preferred; `presets` fixes elements by name.
+def chosen(generator: random.Random, presets: Mapping[str, Any], ends: float = 0.1) -> Source:
+    """§5.1 A source of random values within each range; `presets` fixes elements by name.
 
-    A preset is a value, a list with the values of an array, or a function of (generator, low, high).
+    A preset is a value, a list with the values of an array, or a function of (generator, low, high). The share
+    `ends` of the other values are ends of their ranges.
     """
 
     def source(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         preset: Any = presets.get(element.name)
-        for position in index if isinstance(preset, list) else ():
-            preset = preset[position]
+        for position in index:
+            preset = preset[position] if isinstance(preset, list) else preset
         if preset is not None:
             value = preset(generator, low, high) if callable(preset) else preset
             return value if isinstance(value, bytes) else min(max(value, low), high)
         if element.descriptor.kind == "b":
             return generator.randbytes(16)
-        if generator.random() < 0.1:
+        if generator.random() < ends:
             return generator.choice((low, high))
         if element.descriptor.kind == "ae" and generator.random() < 0.8:
             spread = 1 << generator.randrange(1, 10)

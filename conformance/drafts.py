@@ -1,0 +1,169 @@
+"""§C.1 Units that can be written again with another value, even one that the standard forbids."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import spec
+from reference_decoder.units import UNIT_STRUCTURES, crc32
+from spec.bits import BitWriter
+from spec.load import Check, Element, Standard
+from spec.ports import Source, Values, WritePort
+from spec.walk import walk
+
+Place = tuple[str, int]
+"""An element by name, and which of its occurrences in the unit; -1 is the last."""
+
+Changes = Mapping[Place, Any]
+
+NONE: Changes = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Draft:
+    """§C.1 One unit of a stream in the making: the values of its elements, and what was known before it."""
+
+    kind: str
+    header: Mapping[str, int]  # unit_type, unit_layer_flag, ...: all of the unit header but unit_size
+    known: Mapping[str, Any] = field(default_factory=dict)
+    contexts: Mapping[str, Any] = field(default_factory=dict)
+    values: tuple[tuple[str, Any], ...] = ()  # in the order of the syntax
+    written: bytes = b""  # the payload with these values; all there is of a unit without syntax
+
+    def occurrences(self, element: str) -> int:
+        """How often an element occurs in the payload."""
+        return sum(name == element for name, _ in self.values)
+
+    def payload(self, changes: Changes = NONE, waived: Collection[str] = ()) -> bytes:
+        """The payload with some values changed, whatever their ranges; `waived` constraints may not hold."""
+        if not changes or not self.values:
+            return self.written
+        changed = {(n, at if at >= 0 else self.occurrences(n) + at): v for (n, at), v in changes.items()}
+        writer = BitWriter()
+        port = _ForgingPort(self, changed, waived, writer)
+        walk(port.standard, UNIT_STRUCTURES[self.kind], port)
+        return writer.bytes()
+
+    def write(
+        self, changes: Changes = NONE, waived: Collection[str] = (), payload: bytes | None = None
+    ) -> bytes:
+        """§5.3 The unit with its header; `changes` may name elements of the header and of the checksum too.
+
+        `payload` takes the place of the one that the values give.
+        """
+        header = {n: v for (n, _), v in changes.items() if n.startswith("unit_")}
+        inner = {place: v for place, v in changes.items() if place[0] not in header}
+        return framed({**self.header, **header}, self.payload(inner, waived) if payload is None else payload)
+
+
+def draft(
+    kind: str,
+    source: Source,
+    known: Values,
+    contexts: dict[str, Any] | None = None,
+    *,
+    checksum: bool = False,
+) -> Draft:
+    """§5.1 One unit whose elements `source` chooses; `known` and `contexts` grow as the writer's do."""
+    before, kept = dict(known), copy.deepcopy(contexts or {})
+    values: list[tuple[str, Any]] = []
+
+    def recorded(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        value = source(element, index, low, high)
+        values.append((element.name, value))
+        return value
+
+    standard = spec.standard()
+    functions = spec.document().unchecked
+    writer = BitWriter()
+    walk(standard, UNIT_STRUCTURES[kind], WritePort(standard, known, writer, functions, recorded, contexts))
+    header = unit_header(kind, checksum=checksum)
+    return Draft(kind, header, before, kept, tuple(values), writer.bytes())
+
+
+def skipped(kind: int | str, payload: bytes, *, layer: int = 0, checksum: bool = False) -> Draft:
+    """§6.3 A unit that a decoder skips, or whose payload is no concern of the syntax."""
+    return Draft(str(kind), unit_header(kind, layer=layer, checksum=checksum), written=payload)
+
+
+def unit_header(kind: int | str, *, layer: int = 0, checksum: bool = False) -> dict[str, int]:
+    """§5.3 The elements of a unit header that do not depend on the payload."""
+    numbers = {name: number for number, (name, _) in spec.standard().enumerations["unit_type"].items()}
+    return {
+        "unit_type": numbers[kind] if isinstance(kind, str) else kind,
+        "unit_checksum_flag": int(checksum),
+        "unit_layer_flag": int(layer > 0),
+        "unit_reserved_bit": 0,
+        "unit_layer": layer,
+    }
+
+
+def framed(header: Mapping[str, int], payload: bytes) -> bytes:
+    """§5.3 A payload with its unit header and checksum, whatever `header` says; its size and checksum are right
+    unless `header` has `unit_size` or `unit_checksum`."""
+    layer, checksum = header["unit_layer_flag"], header["unit_checksum_flag"]
+    size = 1 + layer + len(payload) + 4 * checksum
+    values = {"unit_size": size, **header}
+    standard, writer = spec.standard(), BitWriter()
+    order = [element.name for element in standard.elements("unit_header")]
+    every = {(name, 0): values[name] for name in order}
+    known = {"bytes_left": size, "max_unit_size": size}
+    checks = [check.constraint for check in standard.nodes("unit_header") if isinstance(check, Check)]
+    port = _ForgingPort(Draft("", {}), every, checks, writer, known)
+    walk(standard, "unit_header", port)
+    data = writer.bytes()
+    covered = data[len(data) - 1 - layer :] + payload
+    if not checksum:
+        return data + payload
+    right = crc32(covered, 0, len(covered))
+    return data + payload + (header.get("unit_checksum", right) & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+class _ForgingPort(WritePort):
+    """§C.1 Writes the values of a draft again; those of `changes` are written whatever their range."""
+
+    def __init__(
+        self,
+        origin: Draft,
+        changes: Changes,
+        waived: Collection[str],
+        writer: BitWriter,
+        known: Mapping[str, Any] | None = None,
+    ):
+        standard: Standard = spec.standard()
+        before = dict(origin.known if known is None else known)
+        kept = copy.deepcopy(dict(origin.contexts))
+        functions = spec.document().unchecked
+        super().__init__(standard, before, writer, functions, self._value, kept)
+        self._changes, self._waived = changes, frozenset(waived)
+        self._met: Counter[str] = Counter()
+        self._old: dict[str, list[Any]] = {}
+        for name, value in origin.values:
+            self._old.setdefault(name, []).append(value)
+
+    def element(self, element: Element) -> None:
+        super().element(element)
+        self._met[element.name] += 1
+
+    def _value(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        at = self._met[element.name]
+        if (element.name, at) in self._changes:
+            return self._changes[element.name, at]
+        old = self._old.get(element.name, [])
+        value = old[at] if at < len(old) else b"" if element.descriptor.kind == "b" else low
+        return value if isinstance(value, bytes) else min(max(value, low), high)
+
+    def judge_range(
+        self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int
+    ) -> None:
+        if (element.name, self._met[element.name]) not in self._changes:
+            super().judge_range(element, index, value, low, high, bit)
+
+    def check(self, check: Check) -> None:
+        if check.constraint not in self._waived:
+            super().check(check)

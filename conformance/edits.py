@@ -1,0 +1,188 @@
+"""§6.1 Edits of a stream unit by unit: what recipes do to a valid stream, exactly and nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.drafts import Draft, skipped
+from reference_decoder.units import UnitReader
+from reference_encoder.encode import add_hashes
+
+
+class EditError(ValueError):
+    """An edit that does not fit the stream: an unknown kind, a unit or an element that is not there."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A unit as its bytes, with the draft that it was written from, if there is one."""
+
+    kind: str
+    data: bytes
+    draft: Draft | None = None
+
+    @classmethod
+    def of(cls, draft: Draft) -> Made:
+        """A draft as it stands."""
+        return cls(draft.kind, draft.write(), draft)
+
+
+def cut(data: bytes) -> list[Made]:
+    """§5.3 A stream as its units."""
+    return [
+        Made(unit.type or str(unit.type_number), data[unit.start : unit.end]) for unit in UnitReader(data)
+    ]
+
+
+def joined(units: list[Made]) -> bytes:
+    """§5.3 Units as a stream."""
+    return b"".join(unit.data for unit in units)
+
+
+def edited(units: list[Made], edits: list[Mapping[str, Any]]) -> list[Made]:
+    """§6.1 The units after all edits, each {name: {setting: value}}; raises EditError."""
+    for edit in edits:
+        ((name, settings),) = edit.items()
+        if name not in EDITS:
+            raise EditError(f"there is no edit '{name}', only {', '.join(sorted(EDITS))}")
+        try:
+            units = EDITS[name](list(units), **settings)
+        except TypeError as error:
+            raise EditError(f"edit '{name}': {error}") from None
+    return units
+
+
+def _index(units: list[Made], unit: str, at: int) -> int:
+    """Where the `at`-th unit of a type stands; of all units for type `any`."""
+    places = [place for place, piece in enumerate(units) if unit in ("any", piece.kind)]
+    if not -len(places) <= at < len(places):
+        raise EditError(f"there is no unit {at} of type {unit}, only {len(places)}")
+    return places[at]
+
+
+def _draft(units: list[Made], place: int) -> Draft:
+    draft = units[place].draft
+    if draft is None:
+        raise EditError(f"unit {place} was edited before or is not of a random stream")
+    return draft
+
+
+def put(
+    units: list[Made], unit: str, element: str, value: int, at: int = 0, occurrence: int = -1,
+    waive: tuple[str, ...] = (),
+) -> list[Made]:  # fmt: skip
+    """Gives one element of a unit another value, whatever its range; `waive` names constraints not to check."""
+    place = _index(units, unit, at)
+    draft = _draft(units, place)
+    if not element.startswith("unit_") and not -draft.occurrences(element) <= occurrence < draft.occurrences(
+        element
+    ):
+        raise EditError(f"{element} does not occur {occurrence} in unit {at} of type {unit}")
+    changes = {(element, 0 if element.startswith("unit_") else occurrence): value}
+    units[place] = Made(draft.kind, draft.write(changes, waive), draft)
+    return units
+
+
+def drop(units: list[Made], unit: str, at: int = 0) -> list[Made]:
+    """Leaves a unit out."""
+    del units[_index(units, unit, at)]
+    return units
+
+
+def repeat(units: list[Made], unit: str, at: int = 0, to: int | None = None) -> list[Made]:
+    """Puts a unit in again: right behind itself, or before the unit `to`."""
+    place = _index(units, unit, at)
+    units.insert(place + 1 if to is None else to, units[place])
+    return units
+
+
+def move(units: list[Made], unit: str, to: int, at: int = 0) -> list[Made]:
+    """Puts a unit at place `to` of what is left without it; -1 is the end."""
+    piece = units.pop(_index(units, unit, at))
+    units.insert(to if to >= 0 else len(units) + 1 + to, piece)
+    return units
+
+
+def insert(
+    units: list[Made], kind: int | str, payload: str = "", zeros: int = 0, layer: int = 0, checksum: bool = False,
+    to: int = -1,
+) -> list[Made]:  # fmt: skip
+    """Puts a unit in: a payload in hexadecimal, then as many zeros, behind a right header."""
+    piece = skipped(kind, bytes.fromhex(payload) + bytes(zeros), layer=layer, checksum=checksum)
+    units.insert(to if to >= 0 else len(units) + 1 + to, Made.of(piece))
+    return units
+
+
+def pad(units: list[Made], unit: str, payload: str, at: int = 0) -> list[Made]:
+    """Puts bytes behind the payload of a unit."""
+    place = _index(units, unit, at)
+    draft = _draft(units, place)
+    units[place] = Made(draft.kind, draft.write(payload=draft.payload() + bytes.fromhex(payload)))
+    return units
+
+
+def shorten(units: list[Made], unit: str, count: int, at: int = 0) -> list[Made]:
+    """Leaves the last bytes of the payload of a unit out; its header and checksum are right."""
+    place = _index(units, unit, at)
+    draft = _draft(units, place)
+    units[place] = Made(draft.kind, draft.write(payload=draft.payload()[:-count]))
+    return units
+
+
+def splice(units: list[Made], unit: str, first: int, last: int, payload: str, at: int = 0) -> list[Made]:
+    """Replaces the bytes `first` to `last` - 1 of the payload of a unit; its header and checksum are right."""
+    place = _index(units, unit, at)
+    draft = _draft(units, place)
+    old = draft.payload()
+    new = old[:first] + bytes.fromhex(payload) + old[last:]
+    units[place] = Made(draft.kind, draft.write(payload=new))
+    return units
+
+
+def flip(units: list[Made], unit: str, bit: int, at: int = 0) -> list[Made]:
+    """Inverts one bit of a unit, counted from its start; from its end if negative."""
+    place = _index(units, unit, at)
+    data = bytearray(units[place].data)
+    bit %= 8 * len(data)
+    data[bit // 8] ^= 128 >> bit % 8
+    units[place] = Made(units[place].kind, bytes(data))
+    return units
+
+
+def check(units: list[Made]) -> list[Made]:
+    """Gives every unit a checksum."""
+    for place in range(len(units)):
+        draft = _draft(units, place)
+        units[place] = Made(draft.kind, draft.write({("unit_checksum_flag", 0): 1}), draft)
+    return units
+
+
+def hashes(units: list[Made], stages: tuple[str, ...], every: int = 1, camera: int = 0) -> list[Made]:
+    """§5.9 Carries the digests of some stages of every `every`-th frame."""
+    return cut(add_hashes(joined(units), stages, every=every, camera=camera))
+
+
+def truncate(units: list[Made], count: int) -> list[Made]:
+    """Leaves the last bytes of the stream out."""
+    data = joined(units)[:-count]
+    return [Made("any", data)]
+
+
+def damage(units: list[Made], kind: str, seed: int) -> list[Made]:
+    """§6.1 One of the damages of `conformance.damage`, decided by `seed`."""
+    from conformance import damage as damages
+
+    known = {each.__name__: each for each in damages.DAMAGES}
+    if kind not in known:
+        raise EditError(f"there is no damage '{kind}', only {', '.join(sorted(known))}")
+    original = damages.Original(joined(units))
+    return [Made("any", known[kind](random.Random(seed), [original], original).data)]
+
+
+EDITS: dict[str, Callable[..., list[Made]]] = {
+    "set": put, "drop": drop, "repeat": repeat, "move": move, "insert": insert, "pad": pad, "shorten": shorten,
+    "splice": splice, "flip": flip, "check": check, "hashes": hashes, "truncate": truncate, "damage": damage,
+}  # fmt: skip

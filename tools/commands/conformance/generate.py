@@ -1,0 +1,65 @@
+"""`hga conformance generate`: the corpus of conformance streams, written from its recipes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from tools import terminal
+from tools.parameters import OUT
+
+
+@click.command()
+@click.option("-o", "output", type=OUT, help="Folder to write to [default: the corpus of this checkout].")
+@click.option("--check", is_flag=True, help="Write nothing; compare with the recipes and lint.")
+@click.option("--full", is_flag=True, help="The larger set as well; needs -o.")
+@click.option("--only", multiple=True, metavar="GROUP", help="Only this group; may be given more than once.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Processes."
+)
+def generate(output: Path | None, check: bool, full: bool, only: tuple[str, ...], jobs: int) -> int:
+    """Write the conformance streams and their records, byte for byte the same every time.
+
+    The recipes stand in conformance/recipes/, a short YAML file for each group. Every stream is decoded by the
+    reference decoder and, where that takes seconds, by the executed document too; they have to agree. With --check
+    the exit code is 1 if the corpus is not what the recipes give, or if a record is not as it should be.
+
+    \b
+    Examples:
+      hga conformance generate                      after a change of the bitstream or of a recipe
+      hga conformance generate --check
+      hga conformance generate --full -o out/full
+      hga conformance generate --only rendering -o out/rendering
+    """
+    from conformance import corpus, recipes
+    from conformance.records import RecordError
+
+    if (full or only) and output is None and not check:
+        raise click.UsageError("a part of the corpus, or more than it, goes to a folder of its own: give -o")
+    directory = output or corpus.DIRECTORY
+    try:
+        chosen = [recipe for recipe in recipes.released(full=full) if not only or recipe.group in only]
+        if not chosen:
+            raise click.UsageError(f"no recipe of {', '.join(only)}")
+        with terminal.progress() as progress:
+            entries = corpus.make_all(chosen, jobs, progress)
+            if check:
+                complaints = list(corpus.differences(entries, directory, only))
+            else:
+                written = corpus.write(entries, directory)
+                complaints = []
+    except (recipes.RecipeError, RecordError) as error:
+        raise click.ClickException(str(error)) from None
+    complaints += corpus.lint(directory)
+    for complaint in complaints:
+        terminal.complain(complaint)
+    if not check:
+        total = sum(len(content) for entry in written for content in entry.files().values())
+        terminal.say(
+            f"wrote {len(written)} streams with their records, {terminal.size(total)}, to {directory}"
+        )
+    elif not complaints:
+        terminal.say(f"{len(chosen)} streams are what their recipes give")
+    return int(bool(complaints))
