@@ -69,9 +69,12 @@ def _difference(document: Mapping[str, Any], decoder: Mapping[str, Any]) -> str:
 
 
 def expectation(decoder: Decoder) -> dict[str, Any]:
-    """§A.3.3 What a decoder that goes on after errors reports: `canonical`, `frames` and `errors`."""
+    """§A.3.3 What a decoder that goes on after errors reports: `canonical`, `frames` and `errors`.
+
+    `canonical` is the digest of the last frame; it stands with the frames before only where theirs is another.
+    """
     frames = list(decoder.frames())
-    shown = [
+    shown: list[dict[str, Any]] = [
         {
             "frame": frame.index,
             "time": str(frame.time),
@@ -82,6 +85,9 @@ def expectation(decoder: Decoder) -> dict[str, Any]:
     ]
     errors = [{k: v for k, v in error.as_dict().items() if k != "message"} for error in decoder.errors]
     canonical = frames[-1].digest("canonical").hex() if frames else None
+    for entry in shown:
+        if entry["digests"]["canonical"] == canonical:
+            del entry["digests"]["canonical"]
     return {"canonical": canonical, "frames": shown, "errors": errors}
 
 

@@ -12,12 +12,12 @@ from conformance.generate import generate
 from reference_decoder import Decoder
 from reference_decoder.units import UnitReader
 
-PRESETS = {"frame_count": 2, "key_flag": 0, "expression_count": 1, "sh_degree": 1}
+PRESETS = {"frame_count": 2, "expression_count": 1, "sh_degree": 1}
 
 
 def write_corpus(folder: Path) -> None:
     """Writes alpha and beta, which are valid, and gamma, which has one motion unit twice."""
-    streams = {"alpha": generate(3, PRESETS, size=24), "beta": generate(5, PRESETS, size=24)}
+    streams = {"alpha": generate(3, PRESETS, size=24, keys=0), "beta": generate(5, PRESETS, size=24, keys=0)}
     streams["gamma"] = repeated(streams["beta"])
     for name, data in streams.items():
         (folder / f"{name}.hga").write_bytes(data)
