@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,42 +11,17 @@ from scipy.spatial.transform import Rotation
 import spec
 from reference_decoder import Camera, Decoder
 from reference_decoder.units import UnitReader, level_limits, peek_motion
-from reference_encoder.content import Avatar, ContentError, Gaussians, Motion
-from reference_encoder.gaussians import (
-    Quantised,
-    chunk_values,
-    chunks,
-    decoded_positions,
-    offset_values,
-    quantised,
-    surface_neighbours,
-)
+from reference_encoder.content import Avatar, ContentError, Motion
 from reference_encoder.motion_model import motion_model
 from reference_encoder.motion_units import motion_stream
-from reference_encoder.quantise import (
-    Settings,
-    Steps,
-    check_avatar,
-    integer_steps,
-    rest_offsets,
-    to_integers,
-)
-from reference_encoder.sensitivity import poses, ring, sensitivity
+from reference_encoder.quantise import Settings, Steps, check_avatar, rest_offsets, to_integers
+from reference_encoder.structural import prepared, refined, structural_units
 from reference_encoder.units import unit
 
 _C = spec.standard().constant_values
 STAGES = {name: number for number, (name, _) in spec.standard().enumerations["stage"].items()}
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """§7.3 The canonical Gaussians as integers, and the squared error that a value may make in the pictures."""
-
-    steps: Steps
-    values: Quantised
-    theta: float
 
 
 def encode(
@@ -69,20 +43,20 @@ def encode(
     motion = motion.on(avatar)
     check_motion(avatar, motion)
     choose_level(counts(avatar))
-    avatar, ready = prepared(avatar, motion, settings, progress)
+    ready = prepared(avatar, motion, settings, progress)
+    avatar = ready.avatar
     sequence, header = headers(avatar, motion, ready.steps, settings)
     limits = level_limits(spec.standard(), sequence["level"])
     model = motion_model(avatar, motion)
     header["step_code"], motions = motion_stream(model, motion, settings, limits | header, progress)
-    known = limits | header
+    known = limits | sequence | header
+    ready = refined(ready, known, settings, progress)
     stream = [
         unit("sequence", sequence, {}, checksum=settings.checksums),
         unit("avatar", header, limits, checksum=settings.checksums),
     ]
     stream += metadata(avatar, cameras, description, names)
-    for kind, values, done, total in gaussian_units(avatar, ready, header["chunk_size"]):
-        progress("Gaussians" if kind == "canonical" else "expressions", done, total)
-        stream.append(unit(kind, values, known, checksum=settings.checksums))
+    stream += structural_units(ready, known, settings, progress)
     stream += motions
     stream.append(unit("end", {"end_frame_count": motion.count}, {}, checksum=settings.checksums))
     return b"".join(stream)
@@ -201,72 +175,6 @@ def camera_values(number: int, camera: Camera) -> dict[str, Any]:
         "camera_focal": camera.focal,
         "camera_principal": camera.principal,
     }
-
-
-def prepared(
-    avatar: Avatar, motion: Motion, settings: Settings, progress: Progress
-) -> tuple[Avatar, Prepared]:
-    """The avatar without the Gaussians that pictures do not need, and its integers; steps belong to what is kept."""
-    seen = None
-    if settings.effort > 1:
-        seen = sensitivity(avatar, views(avatar, motion, settings), settings.smallest_scale, progress)
-    theta = 0.0 if seen is None else settings.picture_step**2 * seen.samples / (14 * avatar.gaussians.count)
-    if seen is not None and settings.pruning:
-        needed = seen.opacity * np.maximum(avatar.gaussians.opacities, 1e-3) ** 2
-        kept = np.flatnonzero(needed >= min(settings.pruning * theta, needed.max()))
-        avatar, seen = part_of(avatar, kept), seen.part(kept)
-    steps = integer_steps(avatar, settings)
-    return avatar, Prepared(steps, quantised(avatar, steps, settings, seen), theta)
-
-
-def views(
-    avatar: Avatar, motion: Motion, settings: Settings
-) -> list[list[tuple[np.ndarray, np.ndarray, Camera]]]:
-    """For each pose the cameras of the pictures that decide where Gaussians may be coarse."""
-    moves = bool(motion.rotations.any() or motion.expressions.any())
-    more = settings.effort >= 4
-    posed = min(motion.count, 12 if settings.effort >= 7 else 8 if more else 4) if moves else 0
-    result = []
-    for n, (positions, blends) in enumerate(poses(avatar, motion, posed)):
-        cameras = ring(positions, 8 if n == 0 else 4, n / 4, 0.35 * (n % 2))
-        if n == 0 and more:
-            cameras += ring(positions, 8, 0.5, 0.35)
-        result.append([(positions, blends, camera) for camera in cameras])
-    return result
-
-
-def part_of(avatar: Avatar, kept: np.ndarray) -> Avatar:
-    """The avatar with only some of its Gaussians."""
-    g = avatar.gaussians
-    gaussians = Gaussians(g.positions[kept], g.rotations[kept], g.scales[kept], g.opacities[kept], g.sh[kept])
-    expressions = avatar.expressions[:, kept] if len(avatar.expression_names) else avatar.expressions
-    return replace(
-        avatar,
-        gaussians=gaussians,
-        skin_joints=avatar.skin_joints[kept],
-        skin_weights=avatar.skin_weights[kept],
-        expressions=expressions,
-    )
-
-
-def gaussian_units(
-    avatar: Avatar, ready: Prepared, chunk_size: int
-) -> Iterator[tuple[str, dict[str, Any], int, int]]:
-    """§5.6, §5.7 (unit type, elements, number done, number in all) of the structural layer."""
-    done, positions, orders = 0, [], chunks(ready.values, chunk_size)
-    for index, rows in enumerate(orders):
-        part = ready.values.part(rows)
-        values = chunk_values(part, ready.steps, ready.theta)
-        positions.append(decoded_positions(values, part, ready.steps))
-        done += len(rows)
-        yield "canonical", {"chunk_index": index, **values}, done, avatar.gaussians.count
-    order, neighbour = np.concatenate(orders), surface_neighbours(np.concatenate(positions))
-    reach = _C["OFFSET_LIMIT"] / 2**20
-    for e in range(len(avatar.expression_names)):
-        offsets = avatar.expressions[e][order].clip(-reach, reach)
-        offsets = to_integers(offsets, ready.steps.expression_offset / 2**20)
-        values = {"expression_index": e, "surface_neighbour": neighbour, **offset_values(offsets, neighbour)}
-        yield "expression", values, e + 1, len(avatar.expression_names)
 
 
 def add_hashes(

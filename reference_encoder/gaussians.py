@@ -62,12 +62,7 @@ def quantised(avatar: Avatar, steps: Steps, settings: Settings, seen: Sensitivit
     scales = np.einsum("ni,nij->nj", g.scales.clip(settings.smallest_scale, widest), turns)
     octaves = 0.5 * np.log2(np.minimum(scales**2 + blur**2, widest**2)) - np.log2(blur)
     roots = g.opacities.clip(0, 1) ** (1 / steps.opacity_power)
-    limit = _C["SH_LIMIT"] / 2**12
-    bands = [
-        to_integers(g.sh[:, b * b : (b + 1) ** 2].clip(-limit, limit), step / 2**12)
-        for b, step in enumerate(steps.sh)
-    ]
-    colour = luma_chroma(np.concatenate(bands, axis=1))
+    colour = colour_values(g.sh, steps)
     joints, weights, influences = integer_weights(
         avatar.skin_joints, avatar.skin_weights, settings.influences, settings.weight_bits
     )
@@ -83,6 +78,16 @@ def quantised(avatar: Avatar, steps: Steps, settings: Settings, seen: Sensitivit
         weights=weights,
         influences=influences,
     )
+
+
+def colour_values(sh: np.ndarray, steps: Steps) -> np.ndarray:
+    """§7.3.6 (N, K, 3) coefficients of the bands from 0 on -> luma and chroma in the steps of the bands."""
+    limit = _C["SH_LIMIT"] / 2**12
+    bands = [
+        to_integers(sh[:, b * b : (b + 1) ** 2].clip(-limit, limit), step / 2**12)
+        for b, step in enumerate(steps.sh)
+    ]
+    return luma_chroma(np.concatenate(bands, axis=1))
 
 
 def luma_chroma(colour: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ _C = spec.standard().constant_values
 class Settings:
     """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
 
-    effort: int = 5  # 1 to 9; from 2 on pictures decide where Gaussians may be coarse
+    effort: int = 5  # 1 to 9: how much is tried, see `structural.py`
     picture_step: float = 0.4  # error that a picture may have, in 8-bit levels; from effort 2 on
     pruning: float = 5.0  # Gaussians are left out if the pictures change so little; 0 for none
     position_step: float = 2.0**-13  # m; the finest steps are a quarter of these from effort 2 on

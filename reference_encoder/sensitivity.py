@@ -11,12 +11,22 @@ from numba import njit
 
 from reference_decoder import Camera, jit
 from reference_decoder.rendering import project
-from reference_encoder.content import Avatar, Motion
+from reference_encoder.blending import LEAST_TRANSMITTANCE, MOST_ALPHA, in_threads, reach
+from reference_encoder.content import Avatar, Gaussians, Motion
 from reference_encoder.float_model import blend_matrices, forward_kinematics, rotation_matrix
 
 _SIZE = 512
 _FIELD_OF_VIEW = 0.5
-_C0 = 0.28209479177387814  # a spherical harmonics coefficient of band 0 counts so much in the colour
+DC = 0.28209479177387814  # a spherical harmonics coefficient of band 0 counts so much in the colour
+
+
+@dataclass(frozen=True)
+class View:
+    """Posed Gaussians and the camera that looks at them."""
+
+    positions: np.ndarray  # (N, 3) m
+    blends: np.ndarray  # (N, 3, 3)
+    camera: Camera
 
 
 @dataclass(frozen=True)
@@ -83,11 +93,11 @@ def poses(avatar: Avatar, motion: Motion, count: int) -> list[tuple[np.ndarray, 
 
 def sensitivity(
     avatar: Avatar,
-    groups: list[list[tuple[np.ndarray, np.ndarray, Camera]]],
+    groups: list[list[View]],
     smallest_scale: float,
     progress: Callable[[str, int, int], None],
 ) -> Sensitivity:
-    """The greatest of the means of groups of views, each with positions (N, 3), blends (N, 3, 3) and a camera.
+    """The greatest of the means of groups of views: each group is a pose.
 
     What is hidden in most poses counts as much as the pose that shows it most asks for.
     """
@@ -108,28 +118,33 @@ def sensitivity(
     return best
 
 
-def _mean(
-    avatar: Avatar, views: list[tuple[np.ndarray, np.ndarray, Camera]], smallest_scale: float
-) -> Sensitivity:
+def projected(gaussians: Gaussians, view: View, smallest_scale: float) -> np.ndarray:
+    """§9.6 (M, 11) the projected list of Gaussians as fine as integers are, thin ones made `smallest_scale` thick."""
+    axes = view.blends @ rotation_matrix(_vectors(gaussians.rotations))
+    factor = _integers((axes * gaussians.scales.clip(smallest_scale, 1.9)[:, None]).clip(-7.9, 7.9), 24)
+    opacity = np.minimum(_integers(gaussians.opacities, 14), 1 << 14)
+    sh = _integers(gaussians.sh, 12).clip(-32767, 32767).astype(np.int16)
+    blends = _integers(view.blends, 30)
+    return project(_integers(view.positions, 20), factor, blends, opacity, sh, view.camera).records
+
+
+def _mean(avatar: Avatar, views: list[View], smallest_scale: float) -> Sensitivity:
     """Over the views of one pose."""
     g = avatar.gaussians
     axes = rotation_matrix(_vectors(g.rotations))
     scales = g.scales.clip(smallest_scale, 1.9)
-    opacity = np.minimum(_integers(g.opacities, 14), 1 << 14)
-    sh = _integers(g.sh, 12).clip(-32767, 32767).astype(np.int16)
     sums = [np.zeros(g.count), np.zeros((g.count, 3)), np.zeros((g.count, 3)), *np.zeros((2, g.count))]
+
+    def look(view: View) -> tuple[np.ndarray, np.ndarray, int]:
+        records = projected(g, view, smallest_scale)
+        return records[:, 0], *_moments(records, view.camera)
+
     samples = 0
-    for positions, blends, camera in views:
-        turned = blends @ axes
-        factor = _integers((turned * scales[:, None]).clip(-7.9, 7.9), 24)
-        records = project(
-            _integers(positions, 20), factor, _integers(blends, 30), opacity, sh, camera
-        ).records
-        moments, covered = _moments(records, camera)
+    for view, (index, moments, covered) in zip(views, in_threads(look, views), strict=True):
         samples += 3 * covered
-        _add(sums, records[:, 0], moments, positions, blends, turned, scales, camera)
+        _add(sums, index, moments, view, axes, scales)
     sums[3] /= np.maximum(g.opacities, 1e-3) ** 2
-    sums[4] *= (255 * _C0) ** 2
+    sums[4] *= (255 * DC) ** 2
     position, scale, rotation, opaque, colour = (total / len(views) for total in sums)
     return Sensitivity(position, scale, rotation, opaque, colour, samples / len(views))
 
@@ -148,24 +163,23 @@ def _add(
     sums: list[np.ndarray],
     i: np.ndarray,
     moments: np.ndarray,
-    positions: np.ndarray,
-    blends: np.ndarray,
+    view: View,
     axes: np.ndarray,
     scales: np.ndarray,
-    camera: Camera,
 ) -> None:
     """Carries what the projected Gaussians `i` do to the picture over to their parameters in space."""
-    turn = camera.rotation / 2**30
-    place = positions[i] @ turn.T + camera.translation / 2**20
-    depth, focal = place[:, 2], camera.focal[0] / 256
+    turn = view.camera.rotation / 2**30
+    place = view.positions[i] @ turn.T + view.camera.translation / 2**20
+    depth, focal = place[:, 2], view.camera.focal[0] / 256
     slope = np.zeros((len(i), 2, 3))
     slope[:, 0, 0] = slope[:, 1, 1] = focal / depth
     slope[:, 0, 2], slope[:, 1, 2] = -focal * place[:, 0] / depth**2, -focal * place[:, 1] / depth**2
     slope = slope @ turn
-    centre = slope @ blends[i]
+    blends = view.blends[i]
+    centre = slope @ blends
     first = moments[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
     sums[0][i] += np.einsum("nai,nab,nbi->n", centre, first, centre) / 3
-    edge = slope @ axes[i]
+    edge = slope @ (blends @ axes[i])
     for k in range(3):
         a, b = edge[:, :, (k + 1) % 3], edge[:, :, (k + 2) % 3]
         sums[1][i, k] += scales[i, k] ** 4 * _fourth(moments, edge[:, :, k], edge[:, :, k])
@@ -185,7 +199,7 @@ def _fourth(moments: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def _moments(records: np.ndarray, camera: Camera) -> tuple[np.ndarray, int]:
     """(M, 10) sums over the pixels of each projected Gaussian, and how many pixels show the avatar."""
-    colour = records[:, 7:10] * (255 / 65536 if records[:, 7:10].max(initial=0) >= 20000 else 255 / 4096)
+    colour = records[:, 7:10] * (255 / 4096)
     moments = np.zeros((len(records), 10))
     background = np.array(camera.background, np.float64)
     covered = _accumulate(
@@ -219,24 +233,18 @@ def _accumulate(records, colour, width, height, background, moments):
 def _splat(n, record, colour, full, done, through, background, second, moments):
     height, width = through.shape
     opacity = record[10] / 2**14
-    exponent = np.log2(max(opacity * 255, 1e-9))
-    if exponent <= 0:
-        return
-    reach = np.sqrt(exponent)
     l00, l01, l11 = record[4] / 2**24, record[5] / 2**24, record[6] / 2**24
     mx, my = record[2] / 4096 - 0.5, record[3] / 4096 - 0.5
-    half_width, half_height = reach / l00 * np.sqrt(1 + (l01 / l11) ** 2), reach / l11
-    left, right = max(int(np.ceil(mx - half_width)), 0), min(int(np.floor(mx + half_width)), width - 1)
-    top, bottom = max(int(np.ceil(my - half_height)), 0), min(int(np.floor(my + half_height)), height - 1)
+    top, bottom, left, right, exponent = reach(record, width, height)
     for y in range(top, bottom + 1):
         v = l11 * (y - my)
         for x in range(left, right + 1):
             t = through[y, x]
             u = l00 * (x - mx) + l01 * (y - my)
             r = u * u + v * v
-            if t < 1e-4 or r > exponent:
+            if t < LEAST_TRANSMITTANCE or r > exponent:
                 continue
-            alpha = min(opacity * 2.0**-r, 0.999)
+            alpha = min(opacity * 2.0**-r, MOST_ALPHA)
             weight = alpha * t
             rest = t * (1 - alpha)
             if second:

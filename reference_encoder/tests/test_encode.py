@@ -113,6 +113,30 @@ def test_the_finest_and_the_coarsest_settings_decode() -> None:
         assert len(list(decoder.frames())) == 3
 
 
+def _changed(subject: Avatar, **arrays: object) -> Avatar:
+    return replace(subject, gaussians=replace(subject.gaussians, **arrays))  # type: ignore[arg-type]
+
+
+EXTREMES = {
+    "one Gaussian": lambda: avatar(1),
+    "all transparent": lambda: _changed(avatar(24), opacities=np.zeros(24)),
+    "metres wide": lambda: _changed(avatar(24), scales=np.full((24, 3), 3.0)),
+    "thinner than atoms": lambda: _changed(avatar(24), scales=np.full((24, 3), 1e-13)),
+    "all in one place": lambda: _changed(avatar(24), positions=np.full((24, 3), 0.3)),
+    "huge harmonics": lambda: _changed(avatar(24, degree=3), sh=avatar(24, degree=3).gaussians.sh * 1e6),
+}
+
+
+@pytest.mark.parametrize("effort", [3, 9])
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extreme_content_passes_at_every_kind_of_effort(name: str, effort: int) -> None:
+    subject = EXTREMES[name]()
+    data = encode(subject, motion(1), Settings(effort=effort, chunk_size=17))
+    frames = list(Decoder(data, strict=True).frames())
+    assert len(frames) == 1 and np.isfinite(frames[0].gaussians[0]).all()
+    assert 1 <= len(frames[0].canonical.opacity) <= subject.gaussians.count
+
+
 def test_extreme_content_decodes_to_the_ends_of_the_ranges() -> None:
     subject = avatar(60, degree=3)
     subject.gaussians.scales[:20] = 1e-12
