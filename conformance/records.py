@@ -79,7 +79,7 @@ def expectation(decoder: Decoder) -> dict[str, Any]:
             "frame": frame.index,
             "time": str(frame.time),
             "random_access": frame.random_access,
-            "digests": digests(frame, cameras_of(frame.index, decoder)),
+            "digests": digests(frame, decoder.cameras_of(frame.index)),
         }
         for frame in frames
     ]
@@ -104,18 +104,6 @@ def stages() -> list[str]:
     """§7.1 The stages in the order in which they depend on each other."""
     names = [name for name, _ in spec.standard().enumerations["stage"].values()]
     return sorted(names, key=lambda name: name != "canonical")
-
-
-def cameras_of(frame: int, decoder: Decoder) -> dict[str, Camera]:
-    """§A.3.3 The camera with which the stages of a frame that need one are tested, once the stream has been read."""
-    default = decoder.cameras[min(decoder.cameras)] if decoder.cameras else None
-    found: dict[str, Camera] = {}
-    for stage in ("projected", "pixels"):
-        camera, _ = decoder.hashes.get(frame, {}).get(stage, (None, b""))
-        chosen = camera or default
-        if chosen is not None:
-            found[stage] = chosen
-    return found
 
 
 def affordable(decoder: Decoder) -> bool:

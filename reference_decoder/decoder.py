@@ -73,6 +73,16 @@ class Decoder:
         if not self._header_bytes.get("sequence") and not self.errors:
             self._record(None, self._violation("sequence_first", "the stream is empty", 0))
 
+    def cameras_of(self, frame: int) -> dict[str, Camera]:
+        """§A.3.3 Stage -> the camera with which a frame is tested, once the stream has been read to its end."""
+        default = self.cameras[min(self.cameras)] if self.cameras else None
+        found = {}
+        for stage in ("projected", "pixels"):
+            camera, _ = self.hashes.get(frame, {}).get(stage, (None, b""))
+            if (chosen := camera or default) is not None:
+                found[stage] = chosen
+        return found
+
     def _entry_unit(self, start: int) -> int:
         """§6.8 The index of the last random access point whose first frame is not after `start`."""
         entry = 0

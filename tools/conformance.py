@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from conformance.runner.records import Record
 
 CORPUS = Path(conformance.__file__).parent / "corpus"
-REFERENCE = (sys.executable, "-m", "tools")
-"""The reference decoder's command line, for what the runner cannot know by itself: it imports no codec."""
+REFERENCE = Path(conformance.__file__).parent / "reference.toml"
+"""The reference decoder's description: what the runner wants to know of it, it asks as it asks any decoder."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -65,6 +65,14 @@ def decoder_under_test(
     except (DecoderError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     return replace(decoder, **{name: value for name, value in given.items() if value})
+
+
+def reference() -> Decoder:
+    """The reference decoder of this installation."""
+    from conformance.runner.decoders import describe
+    from conformance.runner.explain import local
+
+    return local(describe(str(REFERENCE)), (sys.executable, "-m", "tools"))
 
 
 def rules() -> Rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ import jsonschema
 SCHEMA = Path(__file__).parents[1] / "contract.schema.json"
 DIGEST_BYTES = 16
 _WIDEST = 120  # characters of a line that is quoted
+
+
+def stage_file(frame: int, stage: str) -> str:
+    """The name of the file that holds the bytes of a stage of a frame (7.8)."""
+    return f"{frame:06d}.{stage}"
 
 
 class ContractError(Exception):
@@ -29,7 +34,6 @@ class FrameLine:
     digests: Mapping[str, str]
     time: Fraction | None = None  # seconds
     random_access: bool | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,7 @@ def checked(value: Any, number: int) -> dict[str, Any]:
 def frame_line(value: Mapping[str, Any]) -> FrameLine:
     """A frame from its JSON."""
     time = Fraction(value["time"]) if "time" in value else None
-    return FrameLine(
-        value["frame"], value["digests"], time, value.get("random_access"), value.get("files", {})
-    )
+    return FrameLine(value["frame"], value["digests"], time, value.get("random_access"))
 
 
 def error_line(value: Mapping[str, Any]) -> ErrorLine:

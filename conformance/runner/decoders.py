@@ -35,7 +35,7 @@ class Decoder:
     levels: tuple[int, ...] = ()
     stages: tuple[str, ...] = ()
     pixels: str = "exact"  # or "tolerance": Annex E
-    dump: str = ""  # writes one stage of one frame to {output}/{stage}
+    dump: str = ""  # writes one stage of one frame into {output}, as `hga decode -o` does
     trace: str = ""  # prints the syntax elements as `hga dump --json` does
     serve: str = ""  # a command that stays: reads paths, answers each with its lines and an end line
     timeout: float = 60.0  # seconds a stream

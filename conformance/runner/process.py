@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -18,6 +20,7 @@ import psutil
 _POLL = 0.02  # seconds between two looks at a running command
 _OUTPUT_LIMIT = 64 << 20  # bytes of standard output
 _TAIL = 4000  # characters of standard error that are kept
+_END_LINE = 200  # characters that an end line has at most
 _MIB = 1 << 20
 
 
@@ -60,17 +63,91 @@ def _watch(
     peak = 0
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
-        if cancel.is_set():
-            raise Cancelled
-        if peak > memory:
-            return "memory", peak
-        if os.fstat(out.fileno()).st_size > _OUTPUT_LIMIT:
-            return "output", peak
-        if time.monotonic() > deadline:
-            return "timeout", peak
+        if stopped := _exceeded(peak, memory, os.fstat(out.fileno()).st_size, deadline, cancel):
+            return stopped, peak
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_POLL)
     return "", peak
+
+
+def _exceeded(peak: int, memory: int, printed: int, deadline: float, cancel: threading.Event) -> str:
+    """The limit that a command has reached, if any; raises Cancelled."""
+    if cancel.is_set():
+        raise Cancelled
+    if peak > memory:
+        return "memory"
+    if printed > _OUTPUT_LIMIT:
+        return "output"
+    return "timeout" if time.monotonic() > deadline else ""
+
+
+class Server:
+    """A command that stays: it takes a path on a line, prints what it has to say and then {"end": exit code}."""
+
+    def __init__(self, arguments: Sequence[str], memory: int, cancel: threading.Event):
+        self._memory = memory
+        self._cancel = cancel
+        self._err = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the command)
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, start_new_session=True
+        )
+        limit_memory(self._process.pid, memory)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the command is gone, so that another one has to be started."""
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """Ends the command."""
+        end(self._process)
+        self._err.close()
+
+    def ask(self, path: str, timeout: float) -> Finished:
+        """What the command says of one stream; ended by whatever limit it reaches; raises Cancelled."""
+        began, said, stopped, peak, code = time.monotonic(), bytearray(), "", 0, None
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._err.seek(0, os.SEEK_END)
+        before = self._err.tell()
+        with contextlib.suppress(OSError):  # the command has ended: seen below
+            self._process.stdin.write(path.encode() + b"\n")
+            self._process.stdin.flush()
+        pipe, look = self._process.stdout.fileno(), began
+        while code is None and not stopped:
+            if select.select([pipe], [], [], _POLL)[0]:
+                if not (part := os.read(pipe, 1 << 20)):
+                    break
+                said += part
+                code = _end_line(said)
+            if code is None and time.monotonic() >= look:
+                peak = max(peak, resident(self._process.pid))
+                stopped = _exceeded(peak, self._memory, len(said), began + timeout, self._cancel)
+                look = time.monotonic() + _POLL
+        if code is None:
+            end(self._process)
+            code = self._process.returncode
+        else:
+            del said[_last_line(said) :]
+        self._err.seek(before)
+        tail = self._err.read(1 << 20).decode("utf-8", "replace")[-_TAIL:]
+        return Finished(said.decode("utf-8", "replace"), tail, code, stopped, time.monotonic() - began, peak)
+
+
+def _last_line(said: bytearray) -> int:
+    """Where the last complete line begins."""
+    return said.rfind(b"\n", 0, len(said) - 1) + 1
+
+
+def _end_line(said: bytearray) -> int | None:
+    """The exit code in the last line, if that is an end line and complete."""
+    begin = _last_line(said)
+    if not said.endswith(b"\n") or len(said) - begin > _END_LINE:
+        return None
+    with contextlib.suppress(ValueError):
+        line = json.loads(said[begin:])
+        if isinstance(line, dict) and isinstance(line.get("end"), int):
+            return int(line["end"])
+    return None
 
 
 def limit_memory(pid: int, memory: int) -> None:

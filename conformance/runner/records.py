@@ -77,7 +77,7 @@ def read(path: Path) -> Record:
 def _record(value: Mapping[str, Any], path: Path) -> Record:
     frames = [frame_line(frame) for frame in value.get("frames", [])]
     if canonical := value.get("canonical"):
-        frames = [replace(f, digests={"canonical": canonical, **f.digests}) for f in frames]
+        frames = [replace(frame, digests={"canonical": canonical, **frame.digests}) for frame in frames]
     return Record(
         id=value["id"],
         purpose=value["purpose"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from conformance.runner import process
 from conformance.runner.decoders import Decoder, DecoderError
-from conformance.runner.judge import PASS, UNSUPPORTED, VERDICTS, Judge, Result
+from conformance.runner.judge import PASS, UNSUPPORTED, VERDICTS, Judge, Result, Rules
 from conformance.runner.records import Record
 
 Progress = Callable[[int, int, Result], None]
@@ -73,6 +74,8 @@ class Runner:
         self.decoder = judge.decoder
         self.inspect = inspect
         self.cancel = threading.Event()
+        self._servers: list[process.Server] = []
+        self._idle: list[process.Server] = []
 
     def one(self, record: Record) -> Result:
         """The verdict on one stream; raises DecoderError if the command cannot be started."""
@@ -81,18 +84,50 @@ class Runner:
                 record, UNSUPPORTED, f"profile {record.profile}, level {record.level}: not declared"
             )
         with tempfile.TemporaryDirectory(prefix="hga-conformance-") as folder:
-            arguments = command(self.decoder, record, Path(folder), tuple(self.judge.rules.stages))
-            try:
-                finished = process.run(arguments, self.decoder.timeout, self.decoder.memory, self.cancel)
-            except OSError as error:
-                raise DecoderError(f"{arguments[0]}: {error.strerror or error}") from None
+            arguments = command(self.decoder, record, Path(folder), self.judge.rules)
+            finished = self._asked(record, arguments)
             result = replace(self.judge(record, finished), command=shlex.join(arguments))
             if self.inspect and result.verdict == PASS and not record.errors:
                 result = self.inspect(record, result, Path(folder))
             return result
 
+    def _asked(self, record: Record, arguments: Sequence[str]) -> process.Finished:
+        """What the decoder says of a stream: in a process of its own, or in one that stays and has no files."""
+        try:
+            if not self.decoder.serve or self.inspect:
+                return process.run(arguments, self.decoder.timeout, self.decoder.memory, self.cancel)
+            server = self._server()
+            finished = server.ask(str(record.stream.resolve()), self.decoder.timeout)
+            self._idle.append(server)
+            return finished
+        except OSError as error:
+            raise DecoderError(f"{arguments[0]}: {error.strerror or error}") from None
+
+    def _server(self) -> process.Server:
+        """One that is idle, or a new one."""
+        with contextlib.suppress(IndexError):  # none is idle
+            while True:
+                server = self._idle.pop()
+                if not server.ended:
+                    return server
+        arguments = self.decoder.arguments(self.decoder.serve, stages=asked(self.decoder, self.judge.rules))
+        server = process.Server(arguments, self.decoder.memory, self.cancel)
+        self._servers.append(server)
+        return server
+
+    def close(self) -> None:
+        """Ends what stays between streams."""
+        for server in self._servers:
+            server.close()
+
     def all(self, records: Sequence[Record], jobs: int, progress: Progress | None = None) -> list[Result]:
         """The verdicts on all streams, `jobs` at a time, in the order of the records."""
+        try:
+            return self._all(records, jobs, progress)
+        finally:
+            self.close()
+
+    def _all(self, records: Sequence[Record], jobs: int, progress: Progress | None) -> list[Result]:
         results: dict[str, Result] = {}
         with ThreadPoolExecutor(max_workers=jobs) as pool:
             waiting: list[Future[Result]] = [pool.submit(self.one, record) for record in records]
@@ -110,7 +145,12 @@ class Runner:
         return [results[record.id] for record in records]
 
 
-def command(decoder: Decoder, record: Record, output: Path, stages: Sequence[str]) -> list[str]:
+def asked(decoder: Decoder, rules: Rules) -> str:
+    """The stages that a decoder is asked for, for its command line."""
+    return ",".join(decoder.stages or rules.stages)
+
+
+def command(decoder: Decoder, record: Record, output: Path, rules: Rules) -> list[str]:
     """The arguments that ask a decoder about a stream."""
-    asked = ",".join(decoder.stages or stages)
-    return decoder.arguments(decoder.command, stream=record.stream.resolve(), output=output, stages=asked)
+    places = {"stream": record.stream.resolve(), "output": output, "stages": asked(decoder, rules)}
+    return decoder.arguments(decoder.command, **places)

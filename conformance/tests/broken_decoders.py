@@ -1,6 +1,7 @@
 """Decoders that are meant to fail: `broken_decoders.py DEFECT STREAM` cheats from the record, and then errs in one way.
 
-`honest` does not err: what is wrong with another one is its defect alone.
+Without STREAM it stays and reads paths from standard input. `honest` does not err: what is wrong with another one
+is its defect alone.
 """
 
 from __future__ import annotations
@@ -126,7 +127,15 @@ DEFECTS: dict[str, Callable[[dict[str, Any], Path], Lines]] = {
 }  # fmt: skip
 
 
-if __name__ == "__main__":
-    stream = Path(sys.argv[2])
-    for line in DEFECTS[sys.argv[1]](json.loads(stream.with_suffix(".json").read_text()), stream):
+def answer(defect: str, stream: Path) -> None:
+    for line in DEFECTS[defect](json.loads(stream.with_suffix(".json").read_text()), stream):
         print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        answer(sys.argv[1], Path(sys.argv[2]))
+    else:
+        for request in sys.stdin:
+            answer(sys.argv[1], Path(request.strip()))
+            print(json.dumps({"end": 0}), flush=True)

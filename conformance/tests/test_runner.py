@@ -89,8 +89,17 @@ def broken(defect: str, **settings: object) -> Decoder:
 
 
 def verdicts(corpus: Path, decoder: Decoder, strictness: str = "id") -> dict[str, Result]:
-    results = Runner(Judge(decoder, rules(), strictness)).all(load([corpus]), jobs=3)
+    results = Runner(Judge(decoder, rules(), strictness)).all(load([corpus]), jobs=2 if decoder.serve else 3)
     return {result.record.id.removeprefix("test/"): result for result in results}
+
+
+@pytest.mark.parametrize(
+    "defect", ["honest", "crash", "hang", "memory_hog", "stale_output", "not_json", "endless_output"]
+)
+def test_a_decoder_that_stays_is_judged_alike(corpus: Path, defect: str) -> None:
+    quick = {"hang": {"timeout": 1.0}, "memory_hog": {"memory": 64}}.get(defect, {})
+    found = verdicts(corpus, broken(defect, serve=f"{sys.executable} {BROKEN} {defect}", **quick))
+    assert tuple(found[name].verdict for name in NAMES) == VERDICTS[defect]
 
 
 def test_every_defect_has_its_verdict() -> None:
@@ -155,8 +164,10 @@ def test_a_stage_that_nobody_can_have_is_no_pass(corpus: Path, tmp_path: Path) -
 
 
 def test_the_reference_decoder_passes_exactly(corpus: Path) -> None:
-    command = f"{sys.executable} -m tools decode --json --stages all {{stream}}"
-    found = verdicts(corpus, Decoder("reference", command), "exact")
+    decode = f"{sys.executable} -m tools decode --json --stages {{stages}}"
+    single = Decoder("reference", f"{decode} {{stream}}")
+    assert verdicts(corpus, single, "exact")["alpha"].verdict == "pass"
+    found = verdicts(corpus, Decoder("reference", single.command, serve=f"{decode} --serve"), "exact")
     assert [result.reason for result in found.values() if result.verdict != "pass"] == []
     assert found["alpha"].compared.keys() == rules().stages.keys()
     assert found["gamma"].missing_frames == 0

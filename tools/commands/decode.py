@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tools import terminal
-from tools.parameters import OUT, STAGES, Span, frames_option, json_option, make_room, stream_argument
+from tools.parameters import IN, OUT, STAGES, Span, frames_option, json_option, make_room
 
 if TYPE_CHECKING:
     from reference_decoder import Decoder, Frame
 
 
 @click.command()
-@stream_argument
+@click.argument("file", type=IN, required=False)
 @click.option(
     "-o",
     "output",
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
     "--stages", type=STAGES, default="gaussians", show_default=True, help="Stages to compute, or all."
 )
 @click.option("--strict", is_flag=True, help="Stop at the first error.")
+@click.option("--serve", is_flag=True, help="Take the paths of streams from standard input; see below.")
 @json_option
 def decode(
-    file: Path,
+    file: Path | None,
     output: Path | None,
     start: int,
     frames: Span,
     stages: tuple[str, ...],
     strict: bool,
+    serve: bool,
     as_json: bool,
 ) -> int:
     """Decode FILE and print the digests of its frames.
@@ -50,12 +53,31 @@ def decode(
     --strict decoding goes on with whatever is intact. The stages projected and pixels need a camera in the
     stream. Errors come after the frames.
 
+    With --serve and --json every line of standard input is the path of a stream, and {"end": 0}, with the exit
+    code, follows the lines of each: many streams cost the start of one.
+
     \b
     Examples:
       hga decode head.hga
       hga decode head.hga --stages all --json > digests.jsonl
       hga decode head.hga --frames 40:50 --stages joints -o stages/
     """
+    if serve == (file is not None) or (serve and not as_json):
+        raise click.UsageError(
+            "either a FILE or --serve is needed" if not serve else "--serve goes with --json alone"
+        )
+    span = Span(max(start, frames.start), frames.stop)
+    if file is not None:
+        return decode_one(file, output, span, stages, strict, as_json)
+    for line in sys.stdin:
+        terminal.emit({"end": decode_one(Path(line.strip()), None, span, stages, strict, True)})
+    return 0
+
+
+def decode_one(
+    file: Path, output: Path | None, span: Span, stages: tuple[str, ...], strict: bool, as_json: bool
+) -> int:
+    """Prints the frames and errors of one stream; returns the exit code."""
     began = time.perf_counter()
     from reference_decoder import Decoder, StreamError
     from tools import streams
@@ -64,7 +86,6 @@ def decode(
     decoder = Decoder(data, strict=strict)
     if output is not None:
         make_room(output, file, folder=True)
-    span = Span(max(start, frames.start), frames.stop)
     count, first = 0, 0.0
     try:
         for record in records(decoder, streams.selected(decoder, span), stages, output):
@@ -94,18 +115,31 @@ def records(
     decoder: Decoder, frames: Iterator[Frame], stages: tuple[str, ...], output: Path | None
 ) -> Iterator[dict[str, Any]]:
     """One record per frame with the digests of the stages that can be had; their bytes go to `output`."""
+    whole = read_whole(decoder.data) if {"projected", "pixels"} & set(stages) else decoder
     for frame in frames:
-        camera = decoder.cameras[min(decoder.cameras)] if decoder.cameras else None
-        possible = [stage for stage in stages if camera is not None or stage not in ("projected", "pixels")]
+        cameras = whole.cameras_of(frame.index)
+        possible = [stage for stage in stages if stage in cameras or stage not in ("projected", "pixels")]
         if output is not None:
             for stage in possible:
-                (output / f"{frame.index:06d}.{stage}").write_bytes(frame.stage_bytes(stage, camera))
+                (output / f"{frame.index:06d}.{stage}").write_bytes(
+                    frame.stage_bytes(stage, cameras.get(stage))
+                )
         yield {
             "frame": frame.index,
             "time": str(frame.time),
             "random_access": frame.random_access,
-            "digests": {stage: frame.digest(stage, camera).hex() for stage in possible},
+            "digests": {stage: frame.digest(stage, cameras.get(stage)).hex() for stage in possible},
         }
+
+
+def read_whole(data: bytes) -> Decoder:
+    """§A.3.3 A decoder at the end of a stream: only there it is known which camera a frame is tested with."""
+    from reference_decoder import Decoder
+
+    decoder = Decoder(data)
+    for _ in decoder.frames():
+        pass
+    return decoder
 
 
 def show(record: dict[str, Any], as_json: bool) -> None:

@@ -1,0 +1,140 @@
+"""`hga conformance`: its verdicts, reports and explanations from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from conformance.tests.small_corpus import write_corpus
+from tools.tests.conftest import Run
+
+BROKEN = Path(__file__).parents[2] / "conformance" / "tests" / "broken_decoders.py"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder)
+    return folder
+
+
+def command(defect: str) -> str:
+    return f"{sys.executable} {BROKEN} {defect} {{stream}}"
+
+
+def test_verdicts_go_to_the_terminal_and_to_reports(hga: Run, corpus: Path, tmp_path: Path) -> None:
+    reports = {name: tmp_path / f"verdicts.{name}" for name in ("xml", "html", "json")}
+    result = hga(
+        "conformance", "run", "--decoder", command("wrong_id"), "--corpus", corpus,
+        "--junit", reports["xml"], "--html", reports["html"], "--report", reports["json"],
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "reports ConstraintViolation level_joints" in " ".join(result.stdout.split())
+    assert "1 streams with errors: class right in 1, constraint right in 0" in result.stderr
+    verdicts = {found["id"]: found for found in json.loads(reports["json"].read_text())["results"]}
+    assert verdicts["test/gamma"]["rejection"]["unit"] is True
+    (suite,) = ElementTree.parse(reports["xml"]).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "0")
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["test/gamma"]
+    page = reports["html"].read_text()
+    assert page.count("<details") == 3 and "level_joints" in page and "http" not in page
+
+
+def test_a_decoder_that_passes_exits_with_0(hga: Run, corpus: Path) -> None:
+    arguments = ("conformance", "run", "--decoder", command("honest"), "--corpus", corpus, "--json")
+    result = hga(*arguments)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["counts"]["pass"] == 3
+    only = json.loads(hga(*arguments, "--only", "*/al*").stdout)["results"]
+    assert [found["id"] for found in only] == ["test/alpha"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--decoder", "nobody"], "'nobody' is neither a command with {stream} in it"),
+        (["--decoder", "/no/such/program {stream}"], "/no/such/program: No such file or directory"),
+        (["--decoder", "x {stream}", "--only", "none"], "no record that matches none"),
+        (["--decoder", "{folder}/wrong.toml"], "there is no setting 'comand'"),
+        (["--decoder", "{folder}/typed.toml"], "the setting 'levels' has the wrong type: '1'"),
+        (["--decoder", "{folder}/empty.py"], "defines no mapping DECODER"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(
+    hga: Run, corpus: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "wrong.toml").write_text('comand = "x {stream}"')
+    (tmp_path / "typed.toml").write_text('command = "x {stream}"\nlevels = "1"')
+    (tmp_path / "empty.py").write_text("")
+    filled = [argument.replace("{folder}", str(tmp_path)) for argument in arguments]
+    result = hga("conformance", "run", "--corpus", corpus, *filled)
+    assert result.exit_code == 2
+    assert message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_changed_stream_is_not_judged(hga: Run, corpus: Path, tmp_path: Path) -> None:
+    for name in ("alpha.json", "alpha.hga"):
+        (tmp_path / name).write_bytes((corpus / name).read_bytes())
+    with (tmp_path / "alpha.hga").open("ab") as file:
+        file.write(b"x")
+    result = hga("conformance", "run", "--corpus", tmp_path, "--decoder", command("honest"))
+    assert result.exit_code == 2 and "not the stream that its record was written for" in result.stderr
+
+
+def test_a_plug_in_from_a_python_file(hga: Run, corpus: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        f"DECODER = {{'command': {command('honest')!r}, 'stages': ['joints'], 'levels': [1, 2]}}"
+    )
+    result = hga("conformance", "run", "--decoder", plugin, "--corpus", corpus, "--json")
+    found = json.loads(result.stdout)
+    assert found["decoder"]["name"] == "mine" and found["stages"].keys() == {"joints"}
+
+
+def test_a_plug_in_from_an_installed_package(
+    hga: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_hga.py").write_text(
+        f"def describe():\n    return {{'command': {command('honest')!r}}}\n"
+    )
+    info = tmp_path / "their_hga-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-hga\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[hga.decoders]\ntheirs = their_hga:describe\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    result = hga("conformance", "run", "--decoder", "theirs", "--corpus", corpus, "--json")
+    assert json.loads(result.stdout)["counts"]["pass"] == 3
+
+
+def test_explain_names_the_entry_the_unit_and_the_trace(hga: Run, corpus: Path, tmp_path: Path) -> None:
+    """A decoder that shows the frames of one stream for those of another one, and can dump and trace."""
+    beta = corpus / "beta.hga"
+    tools = f"{sys.executable} -m tools"
+    description = tmp_path / "mine.toml"
+    description.write_text(
+        f'command = "{command("stale_output")}"\n'
+        f'dump = "{tools} decode --stages {{stage}} --frames {{frame}} -o {{output}} {beta}"\n'
+        f'trace = "{tools} dump --json --all {beta}"\n'
+    )
+    result = hga("conformance", "explain", "test/alpha", "--decoder", description, "--corpus", corpus, "--json",
+                 "--stages", "pose")  # fmt: skip
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["verdict"][0].startswith("fail: frame 0 differs first in pose")
+    assert found["likely cause"] == ["the order of the residuals"]
+    assert "expected" in found["first entry"][0]
+    assert any("first_frame = 0" in line for line in found["unit of the frame"])
+    assert found["traces"][0].startswith("element ")
+
+
+def test_explain_shows_the_syntax_around_an_error(hga: Run, corpus: Path) -> None:
+    result = hga(
+        "conformance", "explain", "test/gamma", "--decoder", command("accept_all"), "--corpus", corpus
+    )
+    assert result.exit_code == 1
+    assert "  fail: accepts it; expected ConstraintViolation motion_order" in result.stdout
+    assert "  -> bit" in result.stdout and "first_frame = " in result.stdout
