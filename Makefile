@@ -14,10 +14,14 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 
+$(VENV)/.train: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,train]'
+	touch $@
+
 demo: $(VENV)/.installed ## encode, decode, draw and verify both shipped avatars into out/demo
 	$(BIN)/python -m tools.demo out/demo
 
-test: $(VENV)/.installed ## all tests
+test: $(VENV)/.train ## all tests; installs torch, with which generators are trained
 	$(BIN)/python -m pytest
 
 test-smplx: $(VENV)/.installed ## the tests against the smplx package too; installs it (non-commercial terms) and torch

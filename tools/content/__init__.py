@@ -22,6 +22,8 @@ CLIPS = {
     "run": "cmu_02_03_run_jog.npz",
     "cartwheel": "cmu_49_08_cartwheel.npz",
     "wave": "fair1_wave_hello.npz",
+    "punch": "cmu_02_05_punch_strike.npz",
+    "dab": "fair1_dab.npz",
 }
 HEAD_FILE = "lam_webrender_p2-1.zip"
 TRACK_FILE = "lam_test_expression_1s.json.gz"

@@ -47,8 +47,23 @@ def test_decoding_needs_no_torch_and_no_tools(package: str) -> None:
         assert not imported(path) & NOT_ON_THE_DECODING_PATH, path
 
 
-def test_torch_stays_behind_its_extra() -> None:
+def test_torch_stays_behind_its_extras() -> None:
     users = {
-        path.name for package in ALLOWED for path in sources(package) if imported(path) & {"torch", "smplx"}
+        path.relative_to(ROOT).as_posix()
+        for package in ALLOWED
+        for path in sources(package)
+        if imported(path) & {"torch", "smplx", "gsplat", "lpips"}
     }
-    assert users <= {"body_models.py"}
+    training = {user for user in users if user.startswith("reference_encoder/training/")}
+    assert training
+    assert users - training <= {"reference_encoder/body_models.py", "tools/training.py"}
+
+
+def test_only_the_training_command_leads_to_torch() -> None:
+    for package in ALLOWED:
+        for path in sources(package):
+            if "reference_encoder.training" in path.read_text(encoding="utf-8"):
+                where = path.relative_to(ROOT).as_posix()
+                assert where.startswith(
+                    ("reference_encoder/training/", "tools/training", "tools/bench_train")
+                ), where

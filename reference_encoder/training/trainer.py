@@ -1,0 +1,268 @@
+"""Training: first the canonical Gaussians alone, the best that skinning can do, then the generator with them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reference_encoder.avatar_file import save_avatar
+from reference_encoder.content import Avatar, ContentError
+from reference_encoder.training.dataset import MultiView
+from reference_encoder.training.losses import lpips, picture_loss
+from reference_encoder.training.maps import MapLayout, in_root_axes, pose_vector
+from reference_encoder.training.posed import Offsets, PosedAvatar
+from reference_encoder.training.splatting import Splatter
+from reference_encoder.training.twin import HEADS, Topology, Twin
+
+Progress = Callable[[str, int, int], None]
+_FORMAT = "hga-training-1"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train. Learning rates are those of Adam (Kingma and Ba 2015), in the parameters' own units."""
+
+    canonical_steps: int = 1500  # on the canonical Gaussians alone
+    steps: int = 4000  # on the generator, the canonical Gaussians with it
+    views: int = 2  # pictures of one pose in a step
+    rate: float = 0.003  # loss per megabyte of weights
+    face_attention: float = 0.0  # by how much more a pixel of the face counts
+    ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
+    lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
+    pruning: float = 0.0  # loss per share of the multiplications that is left
+    learning_rate: float = 2e-3  # of the generator
+    canonical_rate: float = 1.0  # factor on those of the canonical Gaussians
+    seed: int = 1
+    save_every: int = 250
+
+
+_CANONICAL_RATES = {
+    "position": 1e-4,
+    "sh0": 5e-3,
+    "sh_rest": 5e-4,
+    "opacity": 2e-2,
+    "log_scale": 5e-3,
+    "turn": 2e-3,
+}
+_JOINTLY = {
+    "position": 0.0
+}  # share of those rates while the generator trains, whose maps go by the positions
+_JOINTLY_ELSE = 0.2
+
+
+class Model:
+    """Canonical Gaussians and the generator on them."""
+
+    def __init__(self, avatar: Avatar, data: MultiView, topology: Topology, device: torch.device):
+        if data.motion.joint_names and data.motion.joint_names != avatar.rig.names:
+            raise ContentError("the poses are for other joints than the avatar has")
+        if data.motion.expressions.shape[1] not in (0, len(avatar.expression_names)):
+            raise ContentError("the poses have other expressions than the avatar")
+        motion = data.motion.on(avatar)
+        self.posed = PosedAvatar(avatar, motion, device)
+        size = 3 * (avatar.rig.count - 1) + len(avatar.expression_names)
+        self.twin = Twin(topology, size).to(device)
+        self.device = device
+        self.lay_out(self.posed.position.detach().clone())
+
+    def lay_out(self, positions: torch.Tensor) -> None:
+        """Lays the Gaussians out on the maps by canonical positions (N, 3); the generator's inputs follow."""
+        topology, self.laid_out = self.twin.topology, positions
+        gaussians = replace(self.posed.avatar.gaussians, positions=positions.double().cpu().numpy())
+        self.canonical = replace(self.posed.avatar, gaussians=gaussians)
+        self.layout = MapLayout.of(self.canonical, topology.size, topology.size >> topology.input_level)
+        self._texel = torch.as_tensor(self.layout.texel, device=self.device)
+        self._share = torch.as_tensor(self.layout.share / 65536, dtype=torch.float32, device=self.device)
+        self._inputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def inputs(self, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input maps and pose vector of a frame."""
+        if frame not in self._inputs:
+            motion, pose = self.posed.motion, self.posed.pose(frame)
+            rest = self.canonical.gaussians.positions + pose.shift.double().cpu().numpy()
+            blend = pose.blend.double().cpu().numpy()
+            points = np.einsum("nab,nb->na", blend[..., :3], rest) + blend[..., 3]
+            seen = in_root_axes(self.canonical, points, motion.rotations[frame], motion.translations[frame])
+            arrays = self.layout.inputs(seen), pose_vector(motion.rotations[frame], motion.expressions[frame])
+            maps, vector = (torch.as_tensor(a, dtype=torch.float32, device=self.device) for a in arrays)
+            self._inputs[frame] = maps, vector
+        return self._inputs[frame]
+
+    def offsets(self, frame: int) -> Offsets:
+        """What the generator makes of a frame."""
+        maps = self.twin(*self.inputs(frame))
+        return self.sample(maps)
+
+    def sample(self, maps: torch.Tensor) -> Offsets:
+        """§7.9.9 The offsets of the Gaussians from maps (2 K, S, S) of whole numbers."""
+        count = len(maps) // 2
+        flat = maps.reshape(2, count, -1).transpose(1, 2).reshape(-1, count)
+        mixed = (
+            flat[self._texel.reshape(-1)].reshape(*self._texel.shape, count) * self._share[..., None]
+        ).sum(dim=1)
+        parts, first = {}, 0
+        for name in self.twin.topology.heads:
+            channels, bits = HEADS[name]
+            parts[name] = mixed[:, first : first + channels] * 2.0**-bits
+            first += channels
+        return Offsets(**parts)
+
+
+class Trainer:
+    """Training in progress, which can be saved and taken up again."""
+
+    def __init__(self, model: Model, data: MultiView, splatter: Splatter, settings: TrainSettings):
+        self.model, self.data, self.splatter, self.settings = model, data, splatter, settings
+        self.step, self.history = 0, list[tuple[int, float, float]]()
+        self._rng = np.random.default_rng(settings.seed)
+        self._frames = data.frames(held_out=False)
+        if not self._frames:
+            raise ContentError("no frame to train on")
+        self._pictures: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._lpips, self.lpips_note = lpips(model.device) if settings.lpips else (None, "")
+        posed = dict(model.posed.named_parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": [posed[name]], "lr": rate * settings.canonical_rate, "name": name}
+            for name, rate in _CANONICAL_RATES.items()
+        ]
+        groups.append(
+            {"params": list(model.twin.parameters()), "lr": settings.learning_rate, "name": "generator"}
+        )
+        self._optimiser = torch.optim.Adam(groups, eps=1e-15)
+        self._rates = [group["lr"] for group in groups]
+
+    @property
+    def total(self) -> int:
+        return self.settings.canonical_steps + self.settings.steps
+
+    def run(self, folder: Path, progress: Progress, until: int | None = None) -> None:
+        """Trains to the end, or to a step; keeps `checkpoint.pt` and `loss.csv` in the folder."""
+        until = min(until or self.total, self.total)
+        while self.step < until:
+            if self.step == self.settings.canonical_steps:
+                self.start_generator(folder)
+            self._set_rates()
+            loss, bits = self._advance()
+            self.history.append((self.step, loss, bits / 8e6))
+            self.step += 1
+            progress(f"training, loss {loss:.4f}", self.step, self.total)
+            if self.step % self.settings.save_every == 0 or self.step == until:
+                self.save(folder)
+        if self.step == self.settings.canonical_steps:
+            self.start_generator(folder)
+
+    def start_generator(self, folder: Path) -> None:
+        """Keeps what skinning alone can do as `canonical.npz`, and lays it out on the maps."""
+        self.model.lay_out(self.model.posed.position.detach().clone())
+        folder.mkdir(parents=True, exist_ok=True)
+        save_avatar(folder / "canonical.npz", self.model.posed.canonical())
+
+    def _set_rates(self) -> None:
+        """Each stage's rates fall by a cosine to a twentieth; the canonical ones are smaller in the second."""
+        first, s = self.step < self.settings.canonical_steps, self.settings
+        share = (
+            self.step / max(1, s.canonical_steps)
+            if first
+            else (self.step - s.canonical_steps) / max(1, s.steps)
+        )
+        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share))
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            jointly = (
+                1.0 if first or group["name"] == "generator" else _JOINTLY.get(group["name"], _JOINTLY_ELSE)
+            )
+            group["lr"] = rate * fall * jointly
+
+    def _advance(self) -> tuple[float, float]:
+        s, frame = self.settings, int(self._rng.choice(self._frames))
+        with_generator = self.step >= s.canonical_steps
+        offsets = self.model.offsets(frame) if with_generator else None
+        shown = [name for name in self.data.cameras if self.data.has(name, frame)]
+        names = self._rng.choice(shown, min(s.views, len(shown)), replace=False)
+        loss = torch.stack([self._picture_loss(str(name), frame, offsets) for name in names]).mean()
+        bits = self.model.twin.bits() if with_generator else torch.zeros(())
+        total = loss + s.rate * bits / 8e6
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        self._optimiser.step()
+        return float(loss.detach()), float(bits.detach())
+
+    def _picture_loss(self, camera: str, frame: int, offsets: Offsets | None) -> torch.Tensor:
+        target, weight = self.picture(camera, frame)
+        image = self.model.posed.render(self.splatter, frame, self.data.cameras[camera], offsets)[..., :3]
+        loss = picture_loss(image, target, weight, self.settings.ssim)
+        if self._lpips is not None:
+            loss = loss + self.settings.lpips * self._lpips(image, target)
+        return loss
+
+    def picture(self, camera: str, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A target (H, W, 3) and the weight (H, W) of its pixels: kept as bytes, since there are many."""
+        if (camera, frame) not in self._pictures:
+            view = self.data.view(camera, frame)
+            target = torch.as_tensor(np.rint(view.target() * 255).astype(np.uint8))
+            face = face_mask(self.model.posed, self.splatter, self.data, camera, frame)
+            weight = view.certainty() * (1 + self.settings.face_attention * face)
+            self._pictures[camera, frame] = target, torch.as_tensor(weight, dtype=torch.float16)
+        kept, weights = self._pictures[camera, frame]
+        return kept.to(self.model.device).float() / 255, weights.to(self.model.device).float()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up training where a checkpoint left it; the settings are the caller's."""
+        try:
+            self.model.posed.load_state_dict(state["posed"])
+            self.model.twin.load_state_dict(state["twin"])
+            self._optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise ContentError("the checkpoint is of another avatar or topology") from error
+        self.step, self.history = state["step"], [tuple(row) for row in state["history"]]
+        self._rng.bit_generator.state = state["random"]
+        self.model.lay_out(state["laid_out"])
+
+    def save(self, folder: Path) -> None:
+        """§1 `checkpoint.pt`: everything that training needs to go on, and what export needs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "format": _FORMAT, "step": self.step, "settings": asdict(self.settings),
+            "topology": asdict(self.model.twin.topology), "pose_size": self.model.twin.pose_size,
+            "posed": self.model.posed.state_dict(), "twin": self.model.twin.state_dict(),
+            "laid_out": self.model.laid_out,
+            "optimiser": self._optimiser.state_dict(), "history": self.history,
+            "random": self._rng.bit_generator.state,
+        }  # fmt: skip
+        temporary = folder / "checkpoint.tmp"
+        torch.save(state, temporary)
+        temporary.replace(folder / "checkpoint.pt")
+        save_avatar(folder / "template.npz", self.model.posed.avatar)
+        with (folder / "loss.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("step", "loss", "weights_mb"), *self.history])
+
+
+def face_mask(posed: PosedAvatar, splatter: Splatter, data: MultiView, camera: str, frame: int) -> np.ndarray:
+    """(H, W) in 0..1: how much of each pixel shows the face of the template."""
+    with torch.no_grad():
+        black = replace(data.cameras[camera], background=(0.0, 0.0, 0.0))
+        return posed.render(splatter, frame, black, paint=posed.face)[..., 0].cpu().numpy()
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """§1 What `Trainer.save` wrote. Raises ContentError for a file that is none; runs nothing that is in it."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ContentError(f"{path.name}: cannot be read as a checkpoint: {type(error).__name__}") from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise ContentError(f"{path.name}: no checkpoint of the format {_FORMAT}")
+    return state
+
+
+def topology_of(state: dict[str, Any]) -> Topology:
+    """The topology in a checkpoint."""
+    values: dict[str, Any] = state["topology"]
+    return Topology(**values)

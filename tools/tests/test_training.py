@@ -1,0 +1,98 @@
+"""`hga train` on a tiny set: it lowers the error on poses it has not seen, can be resumed, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.content.clothed import Plan, make_clothed
+from tools.tests.conftest import Run
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'hga[train]'")
+
+from reference_encoder.avatar_file import load_avatar  # noqa: E402
+from reference_encoder.training.dataset import load_multi_view  # noqa: E402
+from reference_encoder.training.splatting import CpuSplatter  # noqa: E402
+from reference_encoder.training.trainer import Model, Trainer, load_checkpoint  # noqa: E402
+from tools.training import Choices  # noqa: E402
+
+SMALL = ("--maps", "5", "--channels", "8", "--canonical-steps", "40", "--previews", "2")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    make_clothed(folder, Plan.tiny())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(hga: Run, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("trained")
+    result = hga("train", tiny, "-o", folder, *SMALL, "--steps", 80, "--json")
+    assert result.exit_code == 0, result.output
+    return folder, json.loads(result.stdout)
+
+
+def test_lowers_the_error_on_held_out_poses(trained: tuple[Path, dict]) -> None:
+    _, report = trained
+    canonical, generative = report["held_out"]["Canonical + LBS"], report["held_out"]["Generative"]
+    assert generative["psnr"] > canonical["psnr"] + 1 and generative["ssim"] > canonical["ssim"]
+    assert canonical["psnr"] > 20 and 0 < report["weights_kb"] < 100
+
+
+def test_leaves_pictures_and_a_curve(trained: tuple[Path, dict]) -> None:
+    folder, _ = trained
+    with Image.open(folder / "preview.png") as image:
+        assert image.width % 5 == 0 and np.asarray(image).max() > 100
+    losses = np.loadtxt(folder / "loss.csv", delimiter=",", skiprows=1)
+    assert losses.shape == (120, 3) and losses[-20:, 1].mean() < losses[:20, 1].mean()
+    assert (folder / "loss.png").exists() and (folder / "canonical.npz").exists()
+
+
+def test_goes_on_where_it_stopped(tiny: Path, tmp_path: Path) -> None:
+    """Losses of 25 steps in one go and in two are the same, but for how sums are grouped in memory."""
+    whole = started(tiny)
+    whole.run(tmp_path / "whole", lambda *_: None)
+    first = started(tiny)
+    first.run(tmp_path / "parts", lambda *_: None, until=15)
+    second = started(tiny)
+    second.restore(load_checkpoint(tmp_path / "parts/checkpoint.pt"))
+    second.run(tmp_path / "parts", lambda *_: None)
+    assert len(whole.history) == 25 and second.step == 25
+    np.testing.assert_allclose(second.history, whole.history, rtol=1e-5)
+
+
+def started(folder: Path) -> Trainer:
+    torch.manual_seed(3)
+    data, choices = load_multi_view(folder), Choices(canonical_steps=10, steps=15, map_bits=5, channels=8)
+    model = Model(load_avatar(folder / "avatar.npz"), data, choices.topology(), torch.device("cpu"))
+    return Trainer(model, data, CpuSplatter(), choices.settings())
+
+
+def test_facial_attention_weighs_the_face(tiny: Path, tmp_path: Path) -> None:
+    plain = started(tiny)
+    attentive = started(tiny)
+    attentive.settings = replace(attentive.settings, face_attention=4.0)
+    weights = [trainer.picture("cam00", 0)[1] for trainer in (plain, attentive)]
+    assert weights[0].max() == 1 and 4.5 < weights[1].max() <= 5
+    face = weights[1] > 3
+    rows = np.flatnonzero(face.numpy().any(axis=1))
+    shown = np.flatnonzero((plain.data.view("cam00", 0).mask > 128).any(axis=1))
+    assert 0 < face.float().mean() < 0.05 and rows.max() < shown.min() + 0.3 * np.ptp(shown)
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (("--heads", "hair"), 3, "not one of position, colour"),
+    (("--resume",), 3, "checkpoint.pt: cannot be read"),
+])  # fmt: skip
+def test_says_what_is_wrong(
+    hga: Run, tiny: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    result = hga("train", tiny, "-o", tmp_path / "out", *SMALL, *arguments)
+    assert result.exit_code == code and message in result.stderr

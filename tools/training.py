@@ -1,0 +1,125 @@
+"""What `hga train` does: a set and a template to a checkpoint, pictures and scores on held-out poses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reference_encoder.avatar_file import load_avatar
+from reference_encoder.content import ContentError
+from reference_encoder.training import report, scores
+from reference_encoder.training.dataset import MultiView, load_multi_view
+from reference_encoder.training.splatting import Splatter, splatter
+from reference_encoder.training.trainer import Model, Trainer, TrainSettings, load_checkpoint, topology_of
+from reference_encoder.training.twin import HEADS, Topology
+
+_PREVIEWS_EVERY = 500  # steps
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The options of `hga train` that shape the result."""
+
+    canonical_steps: int = 1500
+    steps: int = 4000
+    views: int = 2
+    map_bits: int = 8
+    channels: int = 16
+    heads: str = "position,colour"
+    rate: float = 0.003
+    face_attention: float = 0.0
+    lpips: float = 0.0
+    prune: float = 0.0
+    renderer: str = "auto"
+    seed: int = 1
+
+    def topology(self) -> Topology:
+        """Levels down to maps of 8 texels; twice the channels every two levels, modulated where maps are small."""
+        heads = tuple(name.strip() for name in self.heads.split(","))
+        for name in heads:
+            if name not in HEADS:
+                raise ContentError(f"--heads: {name!r} is not one of {', '.join(HEADS)}")
+        levels = max(2, self.map_bits - 2)
+        start = min(2, levels - 1)
+        widths = tuple(
+            min(4 * self.channels, round(self.channels * 2 ** (level / 2))) for level in range(levels)
+        )
+        modulated = tuple(int(level >= start) for level in range(levels))
+        ordered = tuple(name for name in HEADS if name in heads)
+        return Topology(self.map_bits, start, widths[start:], widths, modulated, 2 * self.channels, ordered)
+
+    def settings(self) -> TrainSettings:
+        """The part of the choices that the trainer takes."""
+        shared = {
+            name: value for name, value in asdict(self).items() if name in TrainSettings.__annotations__
+        }
+        return TrainSettings(**shared)
+
+
+def train(
+    data: Path,
+    avatar: Path | None,
+    output: Path,
+    choices: Choices,
+    resume: bool,
+    previews: int,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Any]:
+    """Trains, draws, scores; returns what the command prints. Raises ContentError and OSError."""
+    backend, views = splatter(choices.renderer), load_multi_view(data)
+    template = load_avatar(avatar or data / "avatar.npz")
+    state = load_checkpoint(output / "checkpoint.pt") if resume else None
+    torch.manual_seed(choices.seed)
+    model = Model(template, views, topology_of(state) if state else choices.topology(), backend.device)
+    trainer = Trainer(model, views, backend, choices.settings())
+    if state:
+        trainer.restore(state)
+    while trainer.step < trainer.total:
+        trainer.run(output, progress, min(trainer.step + _PREVIEWS_EVERY, trainer.total))
+        note = report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
+        if trainer.step >= choices.canonical_steps:
+            _preview(output, views, model, backend, previews)
+    shown = scores.held_out_pictures(views, 4, 24)
+    found = {name: asdict(s) for name, s in compare(output, views, model, backend, shown).items()}
+    kilobytes = float(model.twin.bits().detach()) / 8000
+    summary = f"{model.twin.topology.macs() / 1e9:.2f} GMAC/frame, about {kilobytes:.0f} kB of weights"
+    return {
+        "held_out": found,
+        "weights_kb": kilobytes,
+        "note": "; ".join(filter(None, (summary, trainer.lpips_note, note))),
+    }
+
+
+def canonical_model(output: Path, views: MultiView, model: Model, backend: Splatter) -> Model:
+    """The model that skinning alone makes: what the first stage of training left."""
+    return Model(load_avatar(output / "canonical.npz"), views, model.twin.topology, backend.device)
+
+
+def compare(
+    output: Path, views: MultiView, model: Model, backend: Splatter, shown: list[tuple[str, int]]
+) -> dict[str, scores.Score]:
+    """Scores of both on the same pictures."""
+    still = canonical_model(output, views, model, backend)
+    face = scores.face_of(still, views, backend)
+    draws = {
+        "Canonical + LBS": scores.drawer(still, views, backend, generator=False),
+        "Generative": scores.drawer(model, views, backend, generator=True),
+    }
+    return {name: scores.score(views, draw, face, shown) for name, draw in draws.items()}
+
+
+def _preview(output: Path, views: MultiView, model: Model, backend: Splatter, count: int) -> None:
+    shown = scores.held_out_pictures(views, 1, count)
+    still = canonical_model(output, views, model, backend)
+    image = report.side_by_side(
+        views,
+        scores.drawer(still, views, backend, generator=False),
+        scores.drawer(model, views, backend, generator=True),
+        shown,
+        crop=0.8,
+    )
+    report.save_picture(output / "preview.png", image)
