@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import spec
 from reference_decoder.units import UNIT_STRUCTURES, crc32
-from spec.bits import BitWriter
+from spec.bits import BitReader, BitWriter
 from spec.load import Check, Element, Standard
-from spec.ports import Source, Values, WritePort
+from spec.ports import ReadPort, Source, Tracer, Values, WritePort
 from spec.walk import walk
 
 Place = tuple[str, int]
 """An element by name, and which of its occurrences in the unit; -1 is the last."""
 
 Changes = Mapping[Place, Any]
+"""Other values: an integer, the name of a function of FORGERIES, or bytes that take the place of a leb128."""
+
+FORGERIES: dict[str, Callable[[int, int], int]] = {
+    "low": lambda low, high: low,
+    "high": lambda low, high: high,
+    "below": lambda low, high: low - 1,
+    "above": lambda low, high: high + 1,
+}
+"""Values by the range that the element has at its place."""
 
 NONE: Changes = MappingProxyType({})
 
@@ -32,22 +41,34 @@ class Draft:
     header: Mapping[str, int]  # unit_type, unit_layer_flag, ...: all of the unit header but unit_size
     known: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, Any] = field(default_factory=dict)
-    values: tuple[tuple[str, Any], ...] = ()  # in the order of the syntax
+    values: tuple[tuple[str, Any, int], ...] = ()  # (element, value, bit of the payload) in the order of the syntax
     written: bytes = b""  # the payload with these values; all there is of a unit without syntax
 
     def occurrences(self, element: str) -> int:
         """How often an element occurs in the payload."""
-        return sum(name == element for name, _ in self.values)
+        return sum(name == element for name, _, _ in self.values)
 
     def payload(self, changes: Changes = NONE, waived: Collection[str] = ()) -> bytes:
-        """The payload with some values changed, whatever their ranges; `waived` constraints may not hold."""
+        """The payload with some values changed, whatever their ranges; `waived` constraints may not hold.
+
+        Behind a value outside its range, at which a decoder stops, the bits are those that were there.
+        """
         if not changes or not self.values:
             return self.written
         changed = {(n, at if at >= 0 else self.occurrences(n) + at): v for (n, at), v in changes.items()}
         writer = BitWriter()
         port = _ForgingPort(self, changed, waived, writer)
-        walk(port.standard, UNIT_STRUCTURES[self.kind], port)
+        try:
+            walk(port.standard, UNIT_STRUCTURES[self.kind], port)
+        except _Forbidden as stopped:
+            _continue(writer, self.written, self._end_of(stopped.place))
         return writer.bytes()
+
+    def _end_of(self, place: Place) -> int:
+        """The bit of the payload behind an occurrence of an element."""
+        bits = [bit for _, _, bit in self.values] + [8 * len(self.written)]
+        found = [number for number, (name, _, _) in enumerate(self.values) if name == place[0]]
+        return bits[found[place[1]] + 1]
 
     def write(
         self, changes: Changes = NONE, waived: Collection[str] = (), payload: bytes | None = None
@@ -71,11 +92,11 @@ def draft(
 ) -> Draft:
     """§5.1 One unit whose elements `source` chooses; `known` and `contexts` grow as the writer's do."""
     before, kept = dict(known), copy.deepcopy(contexts or {})
-    values: list[tuple[str, Any]] = []
+    values: list[tuple[str, Any, int]] = []
 
     def recorded(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         value = source(element, index, low, high)
-        values.append((element.name, value))
+        values.append((element.name, value, writer.position))
         return value
 
     standard = spec.standard()
@@ -84,6 +105,18 @@ def draft(
     walk(standard, UNIT_STRUCTURES[kind], WritePort(standard, known, writer, functions, recorded, contexts))
     header = unit_header(kind, checksum=checksum)
     return Draft(kind, header, before, kept, tuple(values), writer.bytes())
+
+
+def redrafted(kind: str, payload: bytes) -> Draft:
+    """§5.1 The draft of a payload without coded parts that needs nothing of other units."""
+    values: list[tuple[str, Any, int]] = []
+
+    def sink(element: Element, index: tuple[int, ...], value: Any, bit: int) -> None:
+        values.append((element.name, value, bit))
+
+    reader = BitReader(payload)
+    walk(spec.standard(), UNIT_STRUCTURES[kind], ReadPort(spec.standard(), {}, reader, {}, observer=Tracer(sink)))
+    return Draft(kind, unit_header(kind), {}, {}, tuple(values), payload)
 
 
 def skipped(kind: int | str, payload: bytes, *, layer: int = 0, checksum: bool = False) -> Draft:
@@ -107,7 +140,7 @@ def framed(header: Mapping[str, int], payload: bytes) -> bytes:
     """§5.3 A payload with its unit header and checksum, whatever `header` says; its size and checksum are right
     unless `header` has `unit_size` or `unit_checksum`."""
     layer, checksum = header["unit_layer_flag"], header["unit_checksum_flag"]
-    size = 1 + layer + len(payload) + 4 * checksum
+    size = unit_size(header, payload)
     values = {"unit_size": size, **header}
     standard, writer = spec.standard(), BitWriter()
     order = [element.name for element in standard.elements("unit_header")]
@@ -122,6 +155,26 @@ def framed(header: Mapping[str, int], payload: bytes) -> bytes:
         return data + payload
     right = crc32(covered, 0, len(covered))
     return data + payload + (header.get("unit_checksum", right) & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def unit_size(header: Mapping[str, int], payload: bytes) -> int:
+    """§5.3 The bytes of a unit behind its size."""
+    return 1 + header["unit_layer_flag"] + len(payload) + 4 * header["unit_checksum_flag"]
+
+
+class _Forbidden(Exception):
+    """A value outside its range, or a leb128 that is none, has been written: nothing follows from it."""
+
+    def __init__(self, place: Place):
+        super().__init__()
+        self.place = place
+
+
+def _continue(writer: BitWriter, old: bytes, bit: int) -> None:
+    """Writes the bits of `old` from `bit` on."""
+    left = 8 * len(old) - bit
+    if left:
+        writer.write("u", left, int.from_bytes(old, "big") & ((1 << left) - 1))
 
 
 class _ForgingPort(WritePort):
@@ -141,28 +194,49 @@ class _ForgingPort(WritePort):
         functions = spec.document().unchecked
         super().__init__(standard, before, writer, functions, self._value, kept)
         self._changes, self._waived = changes, frozenset(waived)
+        self._stops: set[Place] = set()  # places of values that a decoder does not go beyond
         self._met: Counter[str] = Counter()
         self._old: dict[str, list[Any]] = {}
-        for name, value in origin.values:
+        for name, value, _ in origin.values:
             self._old.setdefault(name, []).append(value)
 
     def element(self, element: Element) -> None:
         super().element(element)
+        place = (element.name, self._met[element.name])
+        if place in self._stops:
+            raise _Forbidden(place)
         self._met[element.name] += 1
 
     def _value(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         at = self._met[element.name]
-        if (element.name, at) in self._changes:
-            return self._changes[element.name, at]
+        change = self._changes.get((element.name, at))
+        if change is not None and not (isinstance(change, bytes) and element.descriptor.kind == "leb128"):
+            return FORGERIES[change](low, high) if isinstance(change, str) else change
         old = self._old.get(element.name, [])
-        value = old[at] if at < len(old) else b"" if element.descriptor.kind == "b" else low
+        missing = bytes(element.descriptor.size.evaluate(self.scope)) if element.descriptor.kind == "b" else low
+        value = old[at] if at < len(old) else missing
         return value if isinstance(value, bytes) else min(max(value, low), high)
+
+    def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        change = self._changes.get((element.name, self._met[element.name]))
+        if element.descriptor.kind != "leb128" or not isinstance(change, bytes):
+            return super().code(element, index, low, high)
+        self.writer.write("b", len(change), change)
+        self._stop(element)
+        return self._value(element, index, low, high)
 
     def judge_range(
         self, element: Element, index: tuple[int, ...], value: Any, low: int, high: int, bit: int
     ) -> None:
         if (element.name, self._met[element.name]) not in self._changes:
             super().judge_range(element, index, value, low, high, bit)
+        elif isinstance(value, int) and not low <= value <= high:
+            self._stop(element)
+
+    def _stop(self, element: Element) -> None:
+        """Nothing is written behind this element but what was there; a coded payload is written to its end."""
+        if element.descriptor.kind != "ae" and not element.name.startswith("unit_"):
+            self._stops.add((element.name, self._met[element.name]))
 
     def check(self, check: Check) -> None:
         if check.constraint not in self._waived:

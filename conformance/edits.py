@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.drafts import Draft, skipped
+from conformance.drafts import Draft, redrafted, skipped, unit_size
 from reference_decoder.units import UnitReader
 from reference_encoder.encode import add_hashes
+from spec.bits import LEB128_MAX_BYTES, BitWriter
 
 
 class EditError(ValueError):
@@ -71,19 +72,35 @@ def _draft(units: list[Made], place: int) -> Draft:
 
 
 def put(
-    units: list[Made], unit: str, element: str, value: int, at: int = 0, occurrence: int = -1,
-    waive: tuple[str, ...] = (),
+    units: list[Made], unit: str, element: str, value: int | str = 0, at: int = 0, occurrence: int = -1,
+    waive: tuple[str, ...] = (), raw: str = "",
 ) -> list[Made]:  # fmt: skip
-    """Gives one element of a unit another value, whatever its range; `waive` names constraints not to check."""
+    """Gives one element of a unit another value, whatever its range: a number or one of `FORGERIES`.
+
+    `waive` names constraints not to check. `raw` writes a leb128 with a "needless" last byte, or "endless".
+    """
     place = _index(units, unit, at)
     draft = _draft(units, place)
-    if not element.startswith("unit_") and not -draft.occurrences(element) <= occurrence < draft.occurrences(
-        element
-    ):
+    outer = element.startswith("unit_")
+    if not outer and not -draft.occurrences(element) <= occurrence < draft.occurrences(element):
         raise EditError(f"{element} does not occur {occurrence} in unit {at} of type {unit}")
-    changes = {(element, 0 if element.startswith("unit_") else occurrence): value}
-    units[place] = Made(draft.kind, draft.write(changes, waive), draft)
+    change: int | str | bytes = value
+    if raw:
+        if outer:
+            right = unit_size(draft.header, draft.payload())
+        else:
+            right = [v for name, v, _ in draft.values if name == element][occurrence]
+        change = b"\xff" * LEB128_MAX_BYTES if raw == "endless" else needless(right)
+    units[place] = Made(draft.kind, draft.write({(element, 0 if outer else occurrence): change}, waive), draft)
     return units
+
+
+def needless(value: int) -> bytes:
+    """§5.2 A leb128 with a last byte of 0 that it does not need."""
+    writer = BitWriter()
+    writer.write("leb128", 0, value)
+    right = writer.bytes()
+    return right[:-1] + bytes([right[-1] | 128, 0])
 
 
 def drop(units: list[Made], unit: str, at: int = 0) -> list[Made]:
@@ -124,12 +141,33 @@ def pad(units: list[Made], unit: str, payload: str, at: int = 0) -> list[Made]:
     return units
 
 
-def shorten(units: list[Made], unit: str, count: int, at: int = 0) -> list[Made]:
-    """Leaves the last bytes of the payload of a unit out; its header and checksum are right."""
+def shorten(
+    units: list[Made], unit: str, count: int = 0, element: str = "", at: int = 0, occurrence: int = -1
+) -> list[Made]:
+    """Leaves the last `count` bytes of the payload of a unit out, or all but those before `element` ends; its header
+    and checksum are right."""
     place = _index(units, unit, at)
     draft = _draft(units, place)
-    units[place] = Made(draft.kind, draft.write(payload=draft.payload()[:-count]))
+    payload = draft.payload()
+    length = len(payload) - count
+    if element:
+        kept = bytes_before_end(draft, element, occurrence)
+        if kept is None:
+            raise EditError(f"{element} ends in the byte in which it begins")
+        length = kept
+    units[place] = Made(draft.kind, draft.write(payload=payload[:length]))
     return units
+
+
+def bytes_before_end(draft: Draft, element: str, occurrence: int = -1) -> int | None:
+    """The least number of bytes of a payload after which an element has begun but not ended; None if there is none."""
+    bits = [bit for _, _, bit in draft.values] + [8 * len(draft.payload())]
+    places = [number for number, (name, _, _) in enumerate(draft.values) if name == element]
+    if not places:
+        return None
+    start, end = bits[places[occurrence]], bits[places[occurrence] + 1]
+    kept = (start + 7) // 8
+    return kept if 8 * kept < end else None
 
 
 def splice(units: list[Made], unit: str, first: int, last: int, payload: str, at: int = 0) -> list[Made]:
@@ -161,8 +199,26 @@ def check(units: list[Made]) -> list[Made]:
 
 
 def hashes(units: list[Made], stages: tuple[str, ...], every: int = 1, camera: int = 0) -> list[Made]:
-    """§5.9 Carries the digests of some stages of every `every`-th frame."""
-    return cut(add_hashes(joined(units), stages, every=every, camera=camera))
+    """§5.9 Carries the digests of some stages of every `every`-th frame, behind its motion unit."""
+    plain, result = joined(units), []
+    carried = [unit for unit in cut(add_hashes(plain, stages, every=every, camera=camera))]
+    kept = iter(units)
+    old = next(kept, None)
+    for unit in carried:
+        if old is not None and unit.data == old.data:
+            result.append(old)
+            old = next(kept, None)
+        else:
+            payload = next(iter(UnitReader(unit.data)))
+            bits = unit.data[payload.payload_start : payload.payload_end]
+            result.append(Made.of(redrafted("metadata", bits)))
+    return result
+
+
+def insert_bytes(units: list[Made], data: str, to: int = -1) -> list[Made]:
+    """Puts bytes in between two units, in hexadecimal."""
+    units.insert(to if to >= 0 else len(units) + 1 + to, Made("any", bytes.fromhex(data)))
+    return units
 
 
 def truncate(units: list[Made], count: int) -> list[Made]:
@@ -184,5 +240,6 @@ def damage(units: list[Made], kind: str, seed: int) -> list[Made]:
 
 EDITS: dict[str, Callable[..., list[Made]]] = {
     "set": put, "drop": drop, "repeat": repeat, "move": move, "insert": insert, "pad": pad, "shorten": shorten,
-    "splice": splice, "flip": flip, "check": check, "hashes": hashes, "truncate": truncate, "damage": damage,
+    "splice": splice, "flip": flip, "check": check, "hashes": hashes, "truncate": truncate,
+    "insert_bytes": insert_bytes, "damage": damage,
 }  # fmt: skip

@@ -47,7 +47,7 @@ class Shape:
     gaussians: int = 40  # the most, unless gaussian_count is preset
     size: int = 48  # width and height of the picture in pixels; 0 for no camera
     first_frame: int | None = None  # of the stream; at random if not given
-    keys: float = 0.3  # share of the motion units after the first that are key units
+    keys: float | Sequence[int] = 0.3  # share of the motion units after the first that are key units, or 1 for each that is
     gaps: float = 0.2  # share of the key units before which frames are missing
     late: float = 0.5  # share of the streams in which a chunk or an expression comes after some motion
     missing: float = 0.1  # share of the expressions that are never sent
@@ -137,7 +137,7 @@ class _Stream:
             self._add("metadata", self._camera(self.shape.size))
         late = self._structural()
         for number in range(self.shape.units):
-            self._motion(key=number == 0 or self.generator.random() < self.shape.keys)
+            self._motion(self._is_key(number))
             self.units += [late.pop()] if late and self.generator.random() < 0.5 else []
         if self.shape.end:
             self._add("end", {"end_frame_count": max(self.next_frame, 0)})
@@ -198,6 +198,11 @@ class _Stream:
             ),
             "sh_residual": between(-64, 64),
         }
+
+    def _is_key(self, number: int) -> bool:
+        if isinstance(self.shape.keys, int | float):
+            return number == 0 or self.generator.random() < self.shape.keys
+        return number == 0 or (number < len(self.shape.keys) and self.shape.keys[number] == 1)
 
     def _motion(self, key: bool) -> None:
         """§5.8 The next motion unit; before a key unit frames may be missing."""
