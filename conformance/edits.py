@@ -221,10 +221,10 @@ def insert_bytes(units: list[Made], data: str, to: int = -1) -> list[Made]:
     return units
 
 
-def truncate(units: list[Made], count: int) -> list[Made]:
-    """Leaves the last bytes of the stream out."""
-    data = joined(units)[:-count]
-    return [Made("any", data)]
+def truncate(units: list[Made], count: int = 0, keep: int | None = None) -> list[Made]:
+    """Leaves the last `count` bytes of the stream out, or all but the first `keep`."""
+    data = joined(units)
+    return [Made("any", data[: len(data) - count if keep is None else keep])]
 
 
 def damage(units: list[Made], kind: str, seed: int) -> list[Made]:

@@ -50,6 +50,7 @@ class Shape:
     keys: float | Sequence[int] = 0.3  # share of the motion units after the first that are key units, or 1 for each that is
     gaps: float = 0.2  # share of the key units before which frames are missing
     late: float = 0.5  # share of the streams in which a chunk or an expression comes after some motion
+    chunks: int | None = None  # how many are sent; all if not given
     missing: float = 0.1  # share of the expressions that are never sent
     extras: float = 0.3  # share of the units of each kind that change nothing: repeated, named, skipped
     checksums: float = 0.4  # share of the units that have one
@@ -162,16 +163,19 @@ class _Stream:
     def _structural(self) -> list[Draft]:
         """All chunks and then most expressions, in any order; what is returned comes only after some motion."""
         start = len(self.units)
-        canonical = Canonical.empty(Executed(), self.known)
-        for chunk in range(-(-self.known["gaussian_count"] // self.known["chunk_size"])):
-            values = self._add("canonical", {**self._placed(), "chunk_index": chunk})
-            canonical.add_chunk(Executed(), values)
+        count = -(-self.known["gaussian_count"] // self.known["chunk_size"])
+        sent = count if self.shape.chunks is None else min(count, self.shape.chunks)
+        received = [
+            self._add("canonical", {**self._placed(), "chunk_index": chunk}) for chunk in range(sent)
+        ]
         chunks = self.units[start:]
         self.generator.shuffle(chunks)
         self.units[start:] = chunks
         start = len(self.units)
-        self.known["surface_neighbour"] = canonical.neighbours(Executed(), self.known)
-        for expression in range(self.known["expression_count"]):
+        expressions = self.known["expression_count"] if sent == count else 0
+        if expressions:
+            self.known["surface_neighbour"] = self._surface(received)
+        for expression in range(expressions):
             if self.generator.random() >= self.shape.missing:
                 self._add("expression", {"expression_index": expression})
         together = len(chunks) + len(self.units) - start
@@ -180,6 +184,13 @@ class _Stream:
         late = int(together > 1 and self.generator.random() < self.shape.late)
         self.units[len(self.units) - len(pieces) :] = pieces[late:]
         return pieces[:late]
+
+    def _surface(self, chunks: Sequence[Mapping[str, Any]]) -> Any:
+        """§7.4 The neighbours by which expressions are predicted, from the values of all canonical units."""
+        canonical = Canonical.empty(Executed(), self.known)
+        for values in chunks:
+            canonical.add_chunk(Executed(), values)
+        return canonical.neighbours(Executed(), self.known)
 
     def _placed(self) -> dict[str, Any]:
         """§7.3 Elements that place the Gaussians of a chunk within a metre and show them, whatever the steps."""

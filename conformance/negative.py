@@ -122,8 +122,9 @@ def derived(group: str, defaults: Mapping[str, Any], settings: Mapping[str, Any]
         "A decoder that rejects everything.", clauses=("5",),
     )  # fmt: skip
     no_end = {(name, end) for name, ends in settings["no_end"].items() for end in ends}
-    for family in (_ranges, _leb128s, _truncations, _trailing, _payloads, _checksums):
-        yield from family(base) if family is not _ranges else _ranges(base, no_end)
+    yield from _ranges(base, no_end)
+    for family in (_leb128s, _truncations, _trailing, _payloads, _checksums, _reserved):
+        yield from family(base)
 
 
 def _ranges(base: _Base, no_end: set[tuple[str, str]]) -> Iterator[Recipe]:
@@ -281,3 +282,22 @@ def _checksums(base: _Base) -> Iterator[Recipe]:
             f"A decoder that does not check the checksum of {about.removesuffix(',')}.",
             {"flip": {"unit": kind, "at": -1, "bit": -1}}, "base_checked",
         )  # fmt: skip
+
+
+def _reserved(base: _Base) -> Iterator[Recipe]:
+    """§6.2 Every value of an enumeration that is not listed and not an error, in units that a decoder skips."""
+    enumerations = spec.standard().enumerations
+    types = [number for number in range(32) if number not in enumerations["unit_type"]]
+    yield base.recipe(
+        "reserved_unit_type", "Every type of unit that is not listed occurs, and is skipped.",
+        "A decoder that rejects a type of unit that it does not know.", clauses=("6.3",),
+        edits=tuple({"insert": {"kind": number, "payload": "ff00", "to": 2}} for number in types),
+        twin=f"{base.group}/base",
+    )  # fmt: skip
+    items = [number for number in range(256) if number not in enumerations["metadata_type"]]
+    yield base.recipe(
+        "reserved_metadata_type", "Every type of metadata that is not listed occurs, and is skipped.",
+        "A decoder that rejects or reads an item of metadata that it does not know.", clauses=("6.9.1",),
+        edits=tuple({"insert": {"kind": "metadata", "payload": f"{n:02x}80", "to": 2}} for n in items),
+        twin=f"{base.group}/base",
+    )  # fmt: skip

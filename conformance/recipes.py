@@ -87,9 +87,9 @@ def _drafts(seed: int, presets: str, features: str, shape: str) -> tuple[Draft, 
 def load(path: Path) -> Iterator[Recipe]:
     """The recipes of a YAML file, families written out; raises RecipeError.
 
-    The file has `streams`, and may have `group` (else its name) and `defaults`, which every stream inherits. A
-    stream with `each: {name: [values]}` is a family: one stream for every combination, {name} replaced
-    in its texts and `$name` in its settings. A file with `derive` gets its streams from the standard itself.
+    The file has `streams`, and may have `group` (else its name) and `defaults`, which every stream inherits; edits of
+    the defaults come first. A stream with `each: {name: [values]}` is a family: one stream for every combination, {name} replaced
+    in its texts and `$name` in its settings; `with: {other: {value: setting}}` gives further names by the value. A file with `derive` gets its streams from the standard itself.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -109,9 +109,12 @@ def load(path: Path) -> Iterator[Recipe]:
 
 def _family(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     each = entry.get("each", {})
-    plain = {key: value for key, value in entry.items() if key != "each"}
-    for values in itertools.product(*each.values()):
-        yield _filled(plain, dict(zip(each, values, strict=True))) if each else plain
+    plain = {key: value for key, value in entry.items() if key not in ("each", "with")}
+    for combination in itertools.product(*each.values()):
+        values = dict(zip(each, combination, strict=True))
+        for name, table in entry.get("with", {}).items():
+            values[name] = next(table[value] for value in combination if value in table)
+        yield _filled(plain, values) if each else plain
 
 
 def _filled(value: Any, values: Mapping[str, Any]) -> Any:
@@ -133,6 +136,7 @@ def _merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, 
     for key in ("presets", "shape", "features"):
         if key in defaults:
             merged[key] = {**defaults[key], **entry.get(key, {})}
+    merged["edits"] = [*defaults.get("edits", ()), *entry.get("edits", ())]
     return merged
 
 
