@@ -41,7 +41,9 @@ class Draft:
     header: Mapping[str, int]  # unit_type, unit_layer_flag, ...: all of the unit header but unit_size
     known: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, Any] = field(default_factory=dict)
-    values: tuple[tuple[str, Any, int], ...] = ()  # (element, value, bit of the payload) in the order of the syntax
+    values: tuple[
+        tuple[str, Any, int], ...
+    ] = ()  # (element, value, bit of the payload) in the order of the syntax
     written: bytes = b""  # the payload with these values; all there is of a unit without syntax
 
     def occurrences(self, element: str) -> int:
@@ -115,7 +117,11 @@ def redrafted(kind: str, payload: bytes) -> Draft:
         values.append((element.name, value, bit))
 
     reader = BitReader(payload)
-    walk(spec.standard(), UNIT_STRUCTURES[kind], ReadPort(spec.standard(), {}, reader, {}, observer=Tracer(sink)))
+    walk(
+        spec.standard(),
+        UNIT_STRUCTURES[kind],
+        ReadPort(spec.standard(), {}, reader, {}, observer=Tracer(sink)),
+    )
     return Draft(kind, unit_header(kind), {}, {}, tuple(values), payload)
 
 
@@ -213,7 +219,9 @@ class _ForgingPort(WritePort):
         if change is not None and not (isinstance(change, bytes) and element.descriptor.kind == "leb128"):
             return FORGERIES[change](low, high) if isinstance(change, str) else change
         old = self._old.get(element.name, [])
-        missing = bytes(element.descriptor.size.evaluate(self.scope)) if element.descriptor.kind == "b" else low
+        missing = (
+            bytes(element.descriptor.size.evaluate(self.scope)) if element.descriptor.kind == "b" else low
+        )
         value = old[at] if at < len(old) else missing
         return value if isinstance(value, bytes) else min(max(value, low), high)
 

@@ -91,7 +91,9 @@ def put(
         else:
             right = [v for name, v, _ in draft.values if name == element][occurrence]
         change = b"\xff" * LEB128_MAX_BYTES if raw == "endless" else needless(right)
-    units[place] = Made(draft.kind, draft.write({(element, 0 if outer else occurrence): change}, waive), draft)
+    units[place] = Made(
+        draft.kind, draft.write({(element, 0 if outer else occurrence): change}, waive), draft
+    )
     return units
 
 
@@ -201,7 +203,7 @@ def check(units: list[Made]) -> list[Made]:
 def hashes(units: list[Made], stages: tuple[str, ...], every: int = 1, camera: int = 0) -> list[Made]:
     """§5.9 Carries the digests of some stages of every `every`-th frame, behind its motion unit."""
     plain, result = joined(units), []
-    carried = [unit for unit in cut(add_hashes(plain, stages, every=every, camera=camera))]
+    carried = cut(add_hashes(plain, stages, every=every, camera=camera))
     kept = iter(units)
     old = next(kept, None)
     for unit in carried:

@@ -47,7 +47,9 @@ class Shape:
     gaussians: int = 40  # the most, unless gaussian_count is preset
     size: int = 48  # width and height of the picture in pixels; 0 for no camera
     first_frame: int | None = None  # of the stream; at random if not given
-    keys: float | Sequence[int] = 0.3  # share of the motion units after the first that are key units, or 1 for each that is
+    keys: float | Sequence[int] = (
+        0.3  # share of key units among the motion units after the first, or 1 for each
+    )
     gaps: float = 0.2  # share of the key units before which frames are missing
     late: float = 0.5  # share of the streams in which a chunk or an expression comes after some motion
     chunks: int | None = None  # how many are sent; all if not given
@@ -165,9 +167,7 @@ class _Stream:
         start = len(self.units)
         count = -(-self.known["gaussian_count"] // self.known["chunk_size"])
         sent = count if self.shape.chunks is None else min(count, self.shape.chunks)
-        received = [
-            self._add("canonical", {**self._placed(), "chunk_index": chunk}) for chunk in range(sent)
-        ]
+        received = [self._add("canonical", {**self._placed(), "chunk_index": chunk}) for chunk in range(sent)]
         chunks = self.units[start:]
         self.generator.shuffle(chunks)
         self.units[start:] = chunks

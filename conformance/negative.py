@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import spec
@@ -236,14 +236,18 @@ def _payloads(base: _Base) -> Iterator[Recipe]:
         element = next(spec.standard().elements(structure))
         unit, _ = base.place(element) or ("", 0)
         at = sum(piece.kind == unit for piece in base.units) - 1
-        padded: Callable[[int], dict[str, Any]] = lambda n, u=unit, a=at: {
-            "pad": {"unit": u, "at": a, "payload": "00" * n}
-        }
-        cut: Callable[[int], dict[str, Any]] = lambda n, u=unit, a=at: {
-            "shorten": {"unit": u, "at": a, "count": n}
-        }
-        for name, edit, about in (("long", padded, "left over in"), ("short", cut, "missing from")):
-            yield from _payload_pair(base, f"payload_{structure}_{name}", structure, edit, about)
+        where = {"unit": unit, "at": at}
+        long, short = partial(_padded, where), partial(_cut, where)
+        yield from _payload_pair(base, f"payload_{structure}_long", structure, long, "left over in")
+        yield from _payload_pair(base, f"payload_{structure}_short", structure, short, "missing from")
+
+
+def _padded(where: Mapping[str, Any], count: int) -> dict[str, Any]:
+    return {"pad": {**where, "payload": "00" * count}}
+
+
+def _cut(where: Mapping[str, Any], count: int) -> dict[str, Any]:
+    return {"shorten": {**where, "count": count}}
 
 
 def _payload_pair(
@@ -270,7 +274,9 @@ def _payload_pair(
 
 def _checksums(base: _Base) -> Iterator[Recipe]:
     """§6.3 A wrong checksum on each type of unit, those that are skipped included."""
-    checked = replace(base, settings={**base.settings, "edits": [*base.settings.get("edits", ()), {"check": {}}]})
+    checked = replace(
+        base, settings={**base.settings, "edits": [*base.settings.get("edits", ()), {"check": {}}]}
+    )
     yield checked.recipe(
         "base_checked", "The valid stream from which streams with a wrong checksum differ in one unit.",
         "A decoder that computes the checksum over the wrong bytes.", clauses=("6.3", "8.6"),

@@ -88,8 +88,9 @@ def load(path: Path) -> Iterator[Recipe]:
     """The recipes of a YAML file, families written out; raises RecipeError.
 
     The file has `streams`, and may have `group` (else its name) and `defaults`, which every stream inherits; edits of
-    the defaults come first. A stream with `each: {name: [values]}` is a family: one stream for every combination, {name} replaced
-    in its texts and `$name` in its settings; `with: {other: {value: setting}}` gives further names by the value. A file with `derive` gets its streams from the standard itself.
+    the defaults come first. A stream with `each: {name: [values]}` is a family: one stream for every combination,
+    {name} replaced in its texts and `$name` in its settings; `with: {other: {value: setting}}` gives further names by
+    the value. A file with `derive` gets more streams from the standard itself.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
