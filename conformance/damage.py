@@ -19,8 +19,9 @@ import numba
 import spec
 from conformance.generate import generate
 from reference_decoder import Compiled, Decoder
+from reference_decoder.generator import Generator, known_before
 from reference_decoder.payload import FastReadPort
-from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, peek_motion, read_unit
+from reference_decoder.units import Unit, UnitReader, peek, peek_motion, read_unit, units_of_profile
 from reference_encoder.units import frame_unit
 from spec.bits import BitReader, BitWriter
 from spec.errors import KINDS, StreamError
@@ -35,6 +36,9 @@ MEGABYTES = 768
 
 SMALL_COUNT = 1000
 """Damage may claim many Gaussians; frames of more than this are decoded but not hashed."""
+
+SMALL_MACS = 10_000_000
+"""Damage may claim a large generator; frames that it would take longer for are decoded but not hashed."""
 
 STAGES = ("symbols", "gaussians", "canonical")
 
@@ -52,6 +56,7 @@ class Original:
         decoder = Decoder(data, strict=True)
         digests = {frame.index: frame_digests(frame) for frame in decoder.frames()}
         self.canonical = decoder.canonical
+        self.read = units_of_profile(spec.standard(), decoder.sequence)
         self.frames: dict[int, list[tuple[int, tuple[bytes, ...]]]] = {}  # by unit
         self.keys: set[int] = set()
         for unit in self.units:
@@ -68,9 +73,12 @@ class Original:
         assert self.canonical is not None
         place = {"surface_neighbour": self.canonical.surface_neighbour}
         contexts: dict[str, Any] = {}
-        for unit in (unit for unit in self.units if unit.type in UNIT_STRUCTURES and unit.layer == 0):
+        active: Generator | None = None
+        for unit in (unit for unit in self.units if unit.type in self.read and unit.layer == 0):
             first = peek_motion(self.data, unit)[1] if unit.type == "motion" else 0
             values = {**known, **place, "next_frame": first}
+            if unit.type == "generator":
+                values |= known_before(active, peek(self.data, unit)["update_flag"] == 1)
 
             def sink(
                 element: Element, index: tuple[int, ...], value: Any, bit: int, unit: Unit = unit
@@ -79,6 +87,8 @@ class Original:
 
             read_unit(self.data, unit, values, _traced, contexts, Tracer(sink))
             known = values if unit.type == "avatar" else known
+            if unit.type == "generator":
+                active = Generator.received(Compiled(), values, self.canonical.position, active)
         return found
 
     def unit_bytes(self, unit: Unit) -> bytes:
@@ -130,19 +140,24 @@ def damaged(streams: Sequence[bytes], seed: int) -> Iterator[Damaged]:
 
 
 def survivors(
-    original: Original, lost: set[int], reported: bool = True, disturbed_before: int = -1
+    original: Original,
+    lost: set[int],
+    reported: bool = True,
+    disturbed_before: int = -1,
+    changed_before: int = -1,
 ) -> dict[int, bool]:
     """§6.3, §6.8 The motion units that can be decoded without the units `lost`, and whether all Gaussians are there.
 
     `reported` says that lost units are in the stream as errors. A motion unit that is an error stands
-    before the unit `disturbed_before`.
+    before the unit `disturbed_before`, a generator unit that may change the Gaussians before `changed_before`.
     """
     result: dict[int, bool] = {}
     sequence = avatar = chain = False
     sound = True
     for unit in original.units:
         chain &= unit.index != disturbed_before
-        structural = unit.type in ("canonical", "expression") and unit.layer == 0
+        sound &= unit.index != changed_before
+        structural = unit.type in ("canonical", "expression", "generator") and unit.layer == 0
         if unit.index in lost:
             chain &= not (unit.index in original.frames or (reported and unit.type in ("motion", "")))
             sound &= not structural
@@ -216,7 +231,8 @@ def duplicated(g: random.Random, originals: Sequence[Original], original: Origin
     place = g.randint(unit.index + 1, len(original.units))
     pieces = [original.unit_bytes(each) for each in original.units]
     pieces.insert(place, original.unit_bytes(unit))
-    kept = survivors(original, set(), disturbed_before=place if unit.index in original.frames else -1)
+    motion, generator = unit.index in original.frames, unit.type == "generator"
+    kept = survivors(original, set(), True, place if motion else -1, place if generator else -1)
     return Damaged(b"".join(pieces), "duplicated", original, kept)
 
 
@@ -391,6 +407,7 @@ def first_error(data: bytes) -> StreamError | None:
 def frame_digests(frame: Any) -> tuple[bytes, ...]:
     """§7.8 The digests of a frame, without the stages that damage made too large to hash."""
     small = len(frame.canonical.position) <= SMALL_COUNT
+    small &= frame.generator is None or frame.generator.topology["generator_macs"] <= SMALL_MACS
     return tuple(frame.digest(stage) for stage in STAGES if small or stage == "symbols")
 
 

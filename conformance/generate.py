@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import spec
@@ -12,7 +13,8 @@ from conformance.drafts import Draft, draft, skipped
 from conformance.presets import FEATURES, PresetError, between, resolve
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Executed
-from reference_decoder.units import level_limits
+from reference_decoder.generator import Generator, known_before
+from reference_decoder.units import level_limits, units_of_profile
 from spec.ports import Source, chosen
 
 SMALL: dict[str, Any] = {
@@ -22,6 +24,11 @@ SMALL: dict[str, Any] = {
     "chunk_size": between(8, 40),
     "expression_count": between(0, 3),
     "frame_count": between(0, 3),
+    "map_bits": between(2, 3),
+    "level_count": between(1, 3),
+    "decoder_channels": between(1, 2),
+    "encoder_channels": between(1, 2),
+    "mapping_size": between(1, 4),
 }
 """Presets that keep random streams small."""
 
@@ -35,8 +42,17 @@ VISIBLE: dict[str, Any] = {
     "opacity_step": between(1, 4000),
     "expression_offset_step": between(1, 1000),
     "offset_residual": between(-60, 60),
+    "map_origin": between(-(1 << 20), -(1 << 18)),
+    "map_scale": between(256, 2048),
+    "posed_shift": between(8, 15),
+    "rest_shift": between(10, 16),
+    "shift_change": between(9, 17),
+    "bias_change": between(-3000, 3000),
 }
 """Presets that keep moving Gaussians before the camera; those of the canonical Gaussians are in `_placed`."""
+
+
+HEADS = spec.standard().enumerations["head"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Shape:
     late: float = 0.5  # share of the streams in which a chunk or an expression comes after some motion
     chunks: int | None = None  # how many are sent; all if not given
     missing: float = 0.1  # share of the expressions that are never sent
+    updates: float = 0.4  # share of the motion units after a generator that have an update of it before them
     extras: float = 0.3  # share of the units of each kind that change nothing: repeated, named, skipped
     checksums: float = 0.4  # share of the units that have one
     end: bool = True  # whether there is an end of sequence
@@ -130,6 +147,8 @@ class _Stream:
         self.contexts: dict[str, Any] = {}
         self.units: list[Draft] = []
         self.next_frame = -1
+        self.position: Any = None
+        self.active: Generator | None = None
 
     def build(self) -> list[Draft]:
         self._header("sequence")
@@ -140,6 +159,7 @@ class _Stream:
             self._add("metadata", self._camera(self.shape.size))
         late = self._structural()
         for number in range(self.shape.units):
+            self._generator(late)
             self._motion(self._is_key(number))
             self.units += [late.pop()] if late and self.generator.random() < 0.5 else []
         if self.shape.end:
@@ -153,9 +173,11 @@ class _Stream:
     def _header(self, kind: str) -> None:
         self.units.append(draft(kind, self._source({}), self.known, checksum=self._checksum()))
 
-    def _add(self, kind: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
-        """Appends a unit that needs the headers; returns all values of its elements."""
-        values = {**self.known, "next_frame": self.next_frame}
+    def _add(
+        self, kind: str, fixed: Mapping[str, Any], known: Mapping[str, Any] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Appends a unit that needs the headers and what else is `known`; returns all values of its elements."""
+        values = {**self.known, **known, "next_frame": self.next_frame}
         self.units.append(draft(kind, self._source(fixed), values, self.contexts, checksum=self._checksum()))
         return values
 
@@ -172,9 +194,10 @@ class _Stream:
         self.generator.shuffle(chunks)
         self.units[start:] = chunks
         start = len(self.units)
-        expressions = self.known["expression_count"] if sent == count else 0
-        if expressions:
-            self.known["surface_neighbour"] = self._surface(received)
+        complete = sent == count
+        expressions = self.known["expression_count"] if complete else 0
+        if expressions or (complete and self._is_generative()):
+            self._surface(received)
         for expression in range(expressions):
             if self.generator.random() >= self.shape.missing:
                 self._add("expression", {"expression_index": expression})
@@ -185,12 +208,34 @@ class _Stream:
         self.units[len(self.units) - len(pieces) :] = pieces[late:]
         return pieces[:late]
 
-    def _surface(self, chunks: Sequence[Mapping[str, Any]]) -> Any:
-        """§7.4 The neighbours by which expressions are predicted, from the values of all canonical units."""
+    def _surface(self, chunks: Sequence[Mapping[str, Any]]) -> None:
+        """§7.4 The positions and neighbours of all Gaussians, from the values of all canonical units."""
         canonical = Canonical.empty(Executed(), self.known)
         for values in chunks:
             canonical.add_chunk(Executed(), values)
-        return canonical.neighbours(Executed(), self.known)
+        self.position = canonical.position
+        self.known["surface_neighbour"] = canonical.neighbours(Executed(), self.known)
+
+    def _is_generative(self) -> bool:
+        return self.known["profile"] == spec.standard().constant_values["PROFILE_GENERATIVE"]
+
+    def _generator(self, late: Sequence[Draft]) -> None:
+        """§5.11 In most streams that may have one a generator before some motion; then sometimes an update of it."""
+        rare = self.active is not None and self.generator.random() > self.shape.updates
+        possible = self._is_generative() and self.position is not None
+        if rare or not possible or any(piece.kind == "canonical" for piece in late):
+            return
+        active = self.active
+        update = active is not None and self.generator.random() < 0.8
+        fixed: dict[str, Any] = {"update_flag": int(update)}
+        if active and update:
+            fixed |= {"generator_id": active.identity, "update_number": active.updates + 1}
+        else:
+            fixed["head_flag"] = [self.generator.randint(0, 1) for _ in HEADS]
+            fixed["head_flag"][self.generator.randrange(len(HEADS))] = 1
+        known = known_before(active, update)
+        values = self._add("generator", fixed, known)
+        self.active = Generator.received(Executed(), values, self.position, active)
 
     def _placed(self) -> dict[str, Any]:
         """§7.3 Elements that place the Gaussians of a chunk within a metre and show them, whatever the steps."""
@@ -244,7 +289,10 @@ class _Stream:
         g, kinds = self.generator, spec.standard().constant_values
         texts = {"JOINT_NAME": "name_text", "EXPRESSION_NAME": "name_text", "DESCRIPTION": "description_text"}
         extra = [*headers, skipped("metadata", bytes([g.randint(6, 255)]) + g.randbytes(5))]
-        extra.append(skipped(g.choice((0, 5, *range(9, 32))), g.randbytes(g.randint(0, 9)), checksum=True))
+        read = units_of_profile(spec.standard(), self.known)
+        listed = spec.standard().enumerations["unit_type"]
+        unread = [number for number in range(32) if listed.get(number, ("",))[0] not in read]
+        extra.append(skipped(g.choice(unread), g.randbytes(g.randint(0, 9)), checksum=True))
         extra.append(skipped(g.randint(1, 8), g.randbytes(9), layer=g.randint(1, 255)))
         for kind, element in texts.items():
             values = {

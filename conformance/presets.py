@@ -26,6 +26,7 @@ def between(low: int, high: int) -> Preset:
 
 DECIDED = {
     "signature", "key_flag", "first_frame", "chunk_index", "expression_index", "metadata_type", "end_frame_count",
+    "update_flag", "update_number",
 }  # fmt: skip
 """Elements that follow from what the stream is made of (`Shape`)."""
 

@@ -13,16 +13,17 @@ import spec
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Compiled, Engine
 from reference_decoder.frames import Frame
+from reference_decoder.generator import Generator, known_before
 from reference_decoder.motion import MotionState
 from reference_decoder.rendering import Camera
 from reference_decoder.units import (
-    UNIT_STRUCTURES,
     Unit,
     UnitReader,
     level_limits,
     peek,
     peek_motion,
     read_unit,
+    units_of_profile,
 )
 from spec.errors import KINDS, StreamError
 
@@ -43,6 +44,7 @@ class Decoder:
         self.sequence: dict[str, Any] = {}
         self.avatar: dict[str, Any] = {}
         self.canonical: Canonical | None = None
+        self.generator: Generator | None = None
         self.motion: MotionState | None = None
         self.cameras: dict[int, Camera] = {}
         self.hashes: dict[int, dict[str, tuple[Camera | None, bytes]]] = {}
@@ -99,7 +101,7 @@ class Decoder:
         if unit.index == 0 and (unit.type != "sequence" or unit.layer != 0):
             message = f"the first unit is of type {unit.type_number} in layer {unit.layer}"
             raise self._violation("sequence_first", message, unit.start * 8)
-        if unit.type not in UNIT_STRUCTURES or unit.layer != 0:
+        if unit.type not in units_of_profile(self.standard, self.sequence) or unit.layer != 0:
             return
         if unit.type in ("sequence", "avatar"):
             self._header(unit, units)
@@ -165,14 +167,32 @@ class Decoder:
         assert self.canonical is not None
         if peek(self.data, unit, self.avatar).get("expression_index") in self.canonical.expressions:
             return
-        if not self.canonical.is_complete(values):
-            if self.errors:
-                return
-            message = "an expression before the canonical units of all chunks"
-            raise self._violation("expression_after_canonical", message, unit.payload_start * 8)
+        if not self._has_chunks(unit):
+            return
         values["surface_neighbour"] = self.canonical.neighbours(self.engine, values)
         read_unit(self.data, unit, values, self.engine.read_port, {})
         self._writable().add_expression(self.engine, values)
+
+    def _has_chunks(self, unit: Unit) -> bool:
+        """§6.3 Whether all chunks were received, as some units need; an error unless one came before."""
+        assert self.canonical is not None
+        if self.canonical.is_complete(self.avatar):
+            return True
+        if not self.errors:
+            message = f"a unit of type {unit.type} before the canonical units of all chunks"
+            raise self._violation(f"{unit.type}_after_canonical", message, unit.payload_start * 8)
+        return False
+
+    def _generator(self, unit: Unit, values: dict[str, Any]) -> None:
+        """§6.12 A generator takes the place of the one before; an update changes it for the frames to come."""
+        assert self.canonical is not None
+        if not self._has_chunks(unit):
+            return
+        update = peek(self.data, unit).get("update_flag") == 1
+        values |= known_before(self.generator, update)
+        values["surface_neighbour"] = self.canonical.neighbours(self.engine, values)
+        read_unit(self.data, unit, values, self.engine.read_port, {})
+        self.generator = Generator.received(self.engine, values, self.canonical.position, self.generator)
 
     def _motion(self, unit: Unit) -> Iterator[Frame]:
         assert self.motion is not None and self.canonical is not None
@@ -188,7 +208,15 @@ class Decoder:
             index, entry = values["first_frame"] + f, bool(values["key_flag"]) and f == 0
             self._shared = True
             yield Frame(
-                index, index * seconds, entry, self.engine, self.avatar, self.canonical, symbols, pose
+                index,
+                index * seconds,
+                entry,
+                self.engine,
+                self.avatar,
+                self.canonical,
+                symbols,
+                pose,
+                self.generator,
             )
 
     def _metadata(self, unit: Unit, values: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import spec
 from reference_decoder import jit
 from reference_decoder.payload import FastReadPort
 from reference_decoder.rendering import Camera, Projected, project, rasterise
-from reference_decoder.skinning import displacement, skin
+from reference_decoder.skinning import displacement, offset, skin
 from spec.bits import BitReader
 from spec.ports import Observer, ReadPort, Values
 
@@ -56,11 +56,23 @@ class Engine(Protocol):
     def displace(self, pose: Array, offsets: list[Array], joint_count: int, gaussian_count: int) -> Array:
         """§7.7.1 What expressions add to each position."""
 
-    def skin(self, matrices: Array, canonical: Any, displaced: Array) -> tuple[Array, Array, Array]:
-        """§7.7.2 mean, factor and blend of every Gaussian."""
+    def skin(
+        self, matrices: Array, canonical: Any, displaced: Array, factor: Array
+    ) -> tuple[Array, Array, Array]:
+        """§7.7.2 mean, factor and blend of every Gaussian, from its shape factor before skinning."""
 
-    def project(self, gaussians: tuple[Array, Array, Array], canonical: Any, camera: Camera) -> Array:
-        """§9.6 The projected list."""
+    def maps(self, generator: Any, inputs: Array, pose_vector: Array) -> Array:
+        """§7.9.8 The maps that a generator makes of its input maps and the pose vector."""
+
+    def offset(
+        self, generator: Any, maps: Array, canonical: Any, displaced: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """§7.9.9 displacement, shape factor, opacity and colour of every Gaussian, offset by the maps."""
+
+    def project(
+        self, gaussians: tuple[Array, Array, Array], appearance: tuple[Array, Array], camera: Camera
+    ) -> Array:
+        """§9.6 The projected list; appearance: opacities and spherical harmonics."""
 
     def render(self, projected: Array, camera: Camera) -> np.ndarray:
         """§9.9 The picture, (height, width, 4) bytes."""
@@ -111,15 +123,28 @@ class Compiled:
         return displacement(pose[3 + 3 * joint_count :], offsets, gaussian_count)
 
     def skin(
-        self, matrices: np.ndarray, canonical: Any, displaced: np.ndarray
+        self, matrices: np.ndarray, canonical: Any, displaced: np.ndarray, factor: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         c = canonical
-        return skin(matrices, c.joint, c.weight, c.position, displaced, c.factor)
+        return skin(matrices, c.joint, c.weight, c.position, displaced, factor)
+
+    def maps(self, generator: Any, inputs: np.ndarray, pose_vector: np.ndarray) -> np.ndarray:
+        maps = np.zeros(generator.map_entries, np.int64)
+        self.functions["generate_maps"](*generator.network_arguments(inputs, pose_vector, maps))
+        return maps
+
+    def offset(
+        self, generator: Any, maps: np.ndarray, canonical: Any, displaced: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return offset(generator.place_arguments(maps), displaced, canonical)
 
     def project(
-        self, gaussians: tuple[np.ndarray, np.ndarray, np.ndarray], canonical: Any, camera: Camera
+        self,
+        gaussians: tuple[np.ndarray, np.ndarray, np.ndarray],
+        appearance: tuple[np.ndarray, np.ndarray],
+        camera: Camera,
     ) -> np.ndarray:
-        return project(*gaussians, canonical.opacity, canonical.sh, camera).records
+        return project(*gaussians, *appearance, camera).records
 
     def render(self, projected: np.ndarray, camera: Camera) -> np.ndarray:
         return rasterise(Projected(projected), camera)
@@ -164,25 +189,49 @@ class Executed:
             for i in range(gaussian_count)
         ]
 
-    def skin(self, matrices: Array, canonical: Any, displaced: Array) -> tuple[Array, Array, Array]:
+    def skin(
+        self, matrices: Array, canonical: Any, displaced: Array, factor: Array
+    ) -> tuple[Array, Array, Array]:
         c, count = canonical, len(canonical.position)
-        mean, factor, blend = (
+        mean, skinned, blend = (
             self.array((count, 3), int),
             self.array((count, 9), int),
             self.array((count, 9), int),
         )
         for i in range(count):
             self.functions["skin_gaussian"](
-                i, matrices, c.joint, c.weight, c.position, displaced, c.factor, mean, factor, blend
+                i, matrices, c.joint, c.weight, c.position, displaced, factor, mean, skinned, blend
             )
-        return mean, factor, blend
+        return mean, skinned, blend
 
-    def project(self, gaussians: tuple[Array, Array, Array], canonical: Any, camera: Camera) -> Array:
+    def maps(self, generator: Any, inputs: Array, pose_vector: Array) -> Array:
+        maps = self.array((generator.map_entries,), int)
+        self.functions["generate_maps"](*generator.network_arguments(inputs, pose_vector, maps))
+        return maps
+
+    def offset(
+        self, generator: Any, maps: Array, canonical: Any, displaced: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        c, n = canonical, len(canonical.position)
+        moved = (
+            self.array((n, 3), int),
+            self.array((n, 3, 3), int),
+            self.array((n,), int),
+            self.array((n, 3), int),
+        )
+        before = displaced, c.factor, c.opacity, c.sh
+        for i in range(n):
+            self.functions["offset_gaussian"](i, *generator.place_arguments(maps), *before, *moved)
+        return moved
+
+    def project(
+        self, gaussians: tuple[Array, Array, Array], appearance: tuple[Array, Array], camera: Camera
+    ) -> Array:
         mean, factor, blend = (flatten(array) for array in gaussians)
-        degree = round(len(canonical.sh[0]) ** 0.5) - 1
-        opacity, sh = canonical.opacity, flatten(canonical.sh)
+        opacity, sh = appearance
+        degree = round(len(sh[0]) ** 0.5) - 1
         return self.functions["projected_list"](
-            mean, factor, blend, opacity, sh, degree, [int(v) for v in camera.array()]
+            mean, factor, blend, opacity, flatten(sh), degree, [int(v) for v in camera.array()]
         )
 
     def render(self, projected: Array, camera: Camera) -> np.ndarray:

@@ -13,9 +13,9 @@ import numpy as np
 import spec
 from reference_decoder import jit
 from spec.errors import StreamError
-from spec.load import Element, Structure
-from spec.ports import ReadPort, Values, range_error
-from spec.textports import FAULT_FULL, FAULT_NONE, FAULT_OVERRUN, PayloadCode, payload_code
+from spec.load import Check, Element, Let, Structure
+from spec.ports import ReadPort, Scope, ValuePort, Values, range_error
+from spec.textports import FAULT_CHECK, FAULT_FULL, FAULT_NONE, FAULT_OVERRUN, PayloadCode, payload_code
 
 _SCOPE_DTYPE = np.int32
 
@@ -51,10 +51,15 @@ class CompiledPayload:
         """Runs it; returns the fault record. `by_element` are the values to write, or arrays for the costs."""
         fault = np.full(16, FAULT_NONE, np.int64)
         given = (values[name] for name in self.code.scalars)
-        scalars = [value if isinstance(value, np.ndarray) else int(value) for value in given]
+        scalars = [value if isinstance(value, np.ndarray) else _parameter(value) for value in given]
         filled = [arrays[name] for name, _ in self.code.arrays]
         self.run(buffer, engine, contexts, fault, *scalars, *filled, *by_element)
         return fault
+
+
+def _parameter(value: Any) -> Any:
+    """A value of the walk as compiled code takes it."""
+    return np.array(value, np.int64) if isinstance(value, list) else int(value)
 
 
 @functools.cache
@@ -69,7 +74,18 @@ def compiled(structure: str, mode: str) -> CompiledPayload:
     return CompiledPayload(code, getattr(module, code.name))
 
 
-class FastReadPort(ReadPort):
+class ArrayPort(ValuePort):
+    """§5.1 Derives values outside coded payloads as compiled payloads take them: arrays are NumPy arrays."""
+
+    def let(self, let: Let) -> None:
+        scope = Scope(self.standard.constant_values, self.values, spec.document().unchecked)
+        if let.dims and let.name not in self.values:
+            self.values[let.name] = np.zeros([dim.evaluate(scope) for dim in let.dims], np.int64)
+        index = tuple(expression.evaluate(scope) for expression in let.index)
+        self._store(let.name, index, let.dims, let.value.evaluate(scope))
+
+
+class FastReadPort(ArrayPort, ReadPort):
     """§8 A ReadPort whose coded payloads are read by compiled code instead of being walked."""
 
     mode = "read"
@@ -99,8 +115,10 @@ class FastReadPort(ReadPort):
         return []
 
     def _raise(self, code: PayloadCode, fault: np.ndarray) -> NoReturn:
-        element = code.elements[int(fault[5])]
         bit = int(fault[4]) * 8
+        if fault[0] == FAULT_CHECK:
+            self.fail_check(*failed_check(code, fault))
+        element = code.elements[int(fault[5])]
         if fault[0] == FAULT_OVERRUN:
             self.fail("coded_payload_length", f"{element.name} reads beyond the end of its payload", bit)
         raise payload_error(element, fault, bit)
@@ -130,6 +148,14 @@ def payload_error(element: Element, fault: np.ndarray, bit: int) -> StreamError:
     return range_error(element, index, int(fault[1]), int(fault[2]), int(fault[3]), bit)
 
 
+def failed_check(code: PayloadCode, fault: np.ndarray) -> tuple[Check, int, list[int]]:
+    """§6.2 The constraint that a fault record stands for, the bit offset and the values of the names in it."""
+    check = code.checks[int(fault[1])]
+    requires = spec.standard().constraints[check.constraint].requires
+    count = len(requires.names) if requires is not None else 0
+    return check, int(fault[4]) * 8, [int(value) for value in fault[6 : 6 + count]]
+
+
 def write_payload(structure: Structure, values: Values, contexts: np.ndarray) -> bytes:
     """§C Encodes a coded payload from the arrays in `values`; raises the error of the first value out of range."""
     payload = compiled(structure.name, "write")
@@ -142,6 +168,8 @@ def write_payload(structure: Structure, values: Values, contexts: np.ndarray) ->
     fault = payload.call(output, engine, contexts, values, arrays, written)
     if fault[0] == FAULT_FULL:
         raise MemoryError(f"{structure.name}: the payload is larger than its bound")
+    if fault[0] == FAULT_CHECK:
+        ValuePort(spec.standard(), values, {}).fail_check(*failed_check(payload.code, fault))
     if fault[0] != FAULT_NONE:
         raise payload_error(payload.code.elements[int(fault[5])], fault, int(fault[4]) * 8)
     length = jit.function("finish_encoder")(output, engine)

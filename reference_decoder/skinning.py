@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
@@ -9,6 +11,7 @@ from reference_decoder import jit
 from reference_decoder.threads import PARALLEL
 
 _skin_gaussian = jit.function("skin_gaussian")
+_offset_gaussian = jit.function("offset_gaussian")
 _round_shift = jit.function("round_shift")
 _limit = jit.function("limit")
 DISPLACEMENT_LIMIT = jit.document_module().DISPLACEMENT_LIMIT
@@ -65,3 +68,30 @@ def skin(
 def _skin_all(matrices, joint, weight, position, displaced, factor, mean, skinned, blend):
     for i in prange(len(position)):
         _skin_gaussian(i, matrices, joint, weight, position, displaced, factor, mean, skinned, blend)
+
+
+def offset(
+    places: tuple[Any, ...], displaced: np.ndarray, canonical: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """§7.9.9 displacement (N, 3) Q.20 m, shape factor (N, 3, 3) Q.24 m, opacity (N,) Q.14 and colour (N, 3) Q.12.
+
+    places: what `Generator.place_arguments` gives; displaced (N, 3): the displacements by expressions.
+    """
+    n = len(displaced)
+    moved = (
+        np.empty((n, 3), np.int32),
+        np.empty((n, 3, 3), np.int32),
+        np.empty(n, np.int32),
+        np.empty((n, 3), np.int16),
+    )
+    with PARALLEL:
+        _offset_all(*places, displaced, canonical.factor, canonical.opacity, canonical.sh, *moved)
+    return moved
+
+
+@njit(parallel=True, **jit.OPTIONS)
+def _offset_all(maps, heads, head_channels, bits, side, u, v, displaced, factor, opacity, sh, a, b, c, d):
+    for i in prange(len(displaced)):
+        _offset_gaussian(
+            i, maps, heads, head_channels, bits, side, u, v, displaced, factor, opacity, sh, a, b, c, d
+        )

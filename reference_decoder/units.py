@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,7 @@ UNIT_STRUCTURES = {
     "avatar": "avatar_header",
     "canonical": "canonical_unit",
     "expression": "expression_unit",
+    "generator": "generator_unit",
     "motion": "motion_unit",
     "metadata": "metadata_unit",
     "end": "end_of_sequence",
@@ -136,6 +137,15 @@ def level_limits(standard: Standard, number: int) -> dict[str, int]:
     return {name: level[name] for name in standard.limits}
 
 
+def units_of_profile(standard: Standard, sequence: Mapping[str, Any]) -> Collection[str]:
+    """§A.1 The types of units that are not skipped: those of the profile, and every listed type before it is known."""
+    if not sequence:
+        return UNIT_STRUCTURES.keys()
+    name, _ = standard.enumerations["profile"][sequence["profile"]]
+    units: Collection[str] = standard.profiles[name]["units"]
+    return units
+
+
 PortFactory = Callable[[dict[str, Any], BitReader, dict[str, Any], Observer | None], ReadPort]
 
 
@@ -177,14 +187,14 @@ class _PeekPort(ReadPort):
 
 
 def peek(data: bytes, unit: Unit, known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """§5 The elements that stand before the coded payload of a unit, up to the first that cannot be read.
+    """§5 The elements that stand before the coded payload of a unit, up to the first that cannot be read or derived.
 
     `known` holds the elements of the headers that their ranges need. Errors are left to the real reading.
     """
     values: dict[str, Any] = {}
     reader = BitReader(data, unit.payload_start * 8, unit.payload_end * 8)
     port = _PeekPort(spec.standard(), ChainMap(values, dict(known)), reader, {})
-    with contextlib.suppress(StreamError):
+    with contextlib.suppress(StreamError, NameError):
         walk(spec.standard(), UNIT_STRUCTURES[unit.type], port)
     return values
 

@@ -36,13 +36,13 @@ def source_picture(avatar: Avatar, motion: Motion, frame: int, camera: Camera) -
 def decoded_float_picture(frame: Frame, camera: Camera) -> np.ndarray:
     """(H, W, 4) in 0..1: the decoded Gaussians of a frame rendered in float64."""
     mean, factor, blend = (np.asarray(part, np.float64) for part in frame.gaussians)
-    canonical = frame.canonical
+    opacity, sh = frame.appearance
     return render_float(
         mean / 2**20,
         factor.reshape(-1, 3, 3) / 2**24,
         blend.reshape(-1, 3, 3) / 2**30,
-        np.asarray(canonical.opacity) / 2**14,
-        np.asarray(canonical.sh) / 2**12,
+        np.asarray(opacity) / 2**14,
+        np.asarray(sh) / 2**12,
         FloatCamera.of(camera),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import spec
 from reference_decoder import jit
-from reference_decoder.payload import int_zeros, write_payload
+from reference_decoder.payload import ArrayPort, int_zeros, write_payload
 from reference_decoder.units import UNIT_STRUCTURES, crc32
 from spec.bits import BitWriter
 from spec.load import Structure
@@ -15,7 +15,7 @@ from spec.ports import Source, WritePort, given
 from spec.walk import walk
 
 
-class FastWritePort(WritePort):
+class FastWritePort(ArrayPort, WritePort):
     """§C A WritePort whose coded payloads are written by compiled code, from arrays in `arrays`."""
 
     arrays: Mapping[str, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NoReturn, Protocol
 
 from spec.bits import BitReader, BitWriter
@@ -40,7 +40,7 @@ class ValuePort:
         self.values = values
         self.functions = functions
         self.observer = observer
-        self.scope = _Scope(standard.constant_values, values, functions)
+        self.scope = Scope(standard.constant_values, values, functions)
 
     def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         """Reads or writes one element and returns its value."""
@@ -75,8 +75,14 @@ class ValuePort:
     def check(self, check: Check) -> None:
         requires = self.standard.constraints[check.constraint].requires
         if requires is not None and not requires.evaluate(self.scope):
-            found = ", ".join(f"{name} = {self.scope[name]}" for name in sorted(requires.names))
-            self.fail(check.constraint, f"'{requires}' does not hold: {found}")
+            self.fail_check(check, self.position(), [self.scope[name] for name in sorted(requires.names)])
+
+    def fail_check(self, check: Check, bit: int, found: Iterable[Any]) -> NoReturn:
+        """Raises the error of a constraint that does not hold for the values `found` of the names in it, by name."""
+        requires = self.standard.constraints[check.constraint].requires
+        assert requires is not None
+        values = ", ".join(f"{name} = {v}" for name, v in zip(sorted(requires.names), found, strict=True))
+        self.fail(check.constraint, f"'{requires}' does not hold: {values}", bit)
 
     def iterations(self, loop: For) -> Iterator[int]:
         count = loop.count.evaluate(self.scope)
@@ -181,7 +187,7 @@ def range_error(
     )
 
 
-class _Scope(dict[str, Any]):
+class Scope(dict[str, Any]):
     """Values first, then constants, then functions, without copying values or functions."""
 
     def __init__(self, constants: Mapping[str, Any], values: Values, functions: Functions):

@@ -91,9 +91,10 @@ class PayloadCode:
     scalars: tuple[str, ...]
     arrays: tuple[tuple[str, tuple[Expression, ...]], ...]
     elements: tuple[Element, ...]
+    checks: tuple[Check, ...]
 
 
-FAULT_NONE, FAULT_OVERRUN, FAULT_FULL = -1, -2, -3
+FAULT_NONE, FAULT_OVERRUN, FAULT_FULL, FAULT_CHECK = -1, -2, -3, -4
 """First entry of a compiled payload's `fault` array when it is not the number of an element."""
 
 
@@ -103,7 +104,8 @@ class CompilePort:
     The function works on arrays. A writer takes all values of an element from an array of their own, those of an
     element without subscripts in the order of writing, so that functions see what a reader would. An accounting reader
     leaves in such an array the cost of each value, or of all values of an element without subscripts. It stops at the
-    first fault and leaves in `fault` the number of the element, its value, its range, the byte position and the index.
+    first fault and leaves in `fault` the number of the element, its value, its range, the byte position and the index;
+    for a constraint that does not hold its number, the byte position and the values that it names.
     """
 
     def __init__(self, standard: Standard, structure: str, mode: str):
@@ -111,6 +113,7 @@ class CompilePort:
         self.mode = mode
         self.elements = {element.name: element for element in standard.elements(structure)}
         self.numbers = {name: number for number, name in enumerate(self.elements)}
+        self.checks: list[Check] = []
         self.lines: list[str] = []
         self._indent = 1
 
@@ -166,7 +169,18 @@ class CompilePort:
         self._emit(f"{_target(let)} = {let.value}")
 
     def check(self, check: Check) -> None:
-        raise NotImplementedError(f"{check.constraint}: constraints are checked outside coded payloads")
+        requires = self.standard.constraints[check.constraint].requires
+        assert requires is not None
+        position = "engine[2]" if self.mode == "write" else "engine[0]"
+        found = [f"fault[{6 + i}] = {name}" for i, name in enumerate(sorted(requires.names))]
+        code = [
+            f"fault[0] = {FAULT_CHECK}",
+            f"fault[1] = {len(self.checks)}",
+            f"fault[4] = {position}",
+            *found,
+        ]
+        self._emit(f"if not ({requires}): {'; '.join(code)}; return")
+        self.checks.append(check)
 
     def iterations(self, loop: For) -> Iterator[None]:
         self._emit(f"for {loop.variable} in range({loop.count}):")
@@ -221,7 +235,8 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
         head.append("    mark = engine_information(engine)")
     source = "\n".join(head + port.lines) + "\n"
     name = f"{mode}_{structure}"
-    return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), tuple(port.elements.values()))
+    elements, checks = tuple(port.elements.values()), tuple(port.checks)
+    return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), elements, checks)
 
 
 def _names(node: Node) -> frozenset[str]:

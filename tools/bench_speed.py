@@ -85,7 +85,7 @@ def stages(frame: Frame, camera: Camera) -> Iterator[tuple[str, Callable[[], Any
         "expressions",
         lambda: engine.displace(frame.pose, canonical.offsets, joints, len(canonical.position)),
     )
-    yield "skinning", lambda: engine.skin(matrices, canonical, displaced)
+    yield "skinning", lambda: engine.skin(matrices, canonical, displaced, canonical.factor)
     mean, factor, blend = frame.gaussians
     yield "projection", lambda: project_records(mean, factor, blend, canonical.opacity, canonical.sh, camera)
     records = project_records(mean, factor, blend, canonical.opacity, canonical.sh, camera)

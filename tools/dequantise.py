@@ -24,8 +24,7 @@ def world_gaussians(frame: Frame) -> Gaussians:
     turns by the rotation nearest to the blend of the joints. Gaussians of opacity 0 are left out.
     """
     mean, factor, blend = (np.asarray(part, np.float64) for part in frame.gaussians)
-    canonical = frame.canonical
-    opacity, sh = np.asarray(canonical.opacity), np.asarray(canonical.sh, np.float64)
+    opacity, sh = (np.asarray(part, np.float64) for part in frame.appearance)
     seen = opacity > 0
     if not seen.any():
         raise ContentError(f"frame {frame.index} has no visible Gaussian")

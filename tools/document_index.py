@@ -20,7 +20,9 @@ _MENTION = re.compile(
     r"|\bAnnex\s+[A-Z]\b|(?<![\w.^])(?:[4-9]|[A-F])(?:\.\d+)+(?!\w)"
 )
 _NUMBER = re.compile(rf"(?<![\w.]){_REFERENCE}(?![\w])")
-PLACE_VALUES = frozenset({"bytes_left", "payload_left", "next_frame", "surface_neighbour"})
+PLACE_VALUES = frozenset(
+    {"active_generator", "bytes_left", "next_frame", "next_update", "payload_left", "surface_neighbour"}
+)
 """§4.5 The names that expressions may use although no syntax defines them."""
 
 

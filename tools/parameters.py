@@ -116,6 +116,8 @@ def stage_names() -> list[str]:
     import spec
 
     names = [name for name, _ in spec.standard().enumerations["stage"].values()]
+    names.remove("maps")
+    names.insert(names.index("gaussians"), "maps")
     return sorted(names, key=lambda name: name != "canonical")
 
 

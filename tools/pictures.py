@@ -29,8 +29,9 @@ def sampled(frames: Sequence[Frame]) -> list[Frame]:
 
 def frame_corners(frame: Frame) -> np.ndarray:
     """(8, 3) metres: the box around the Gaussians of a frame."""
-    mean, _, _ = fresh(frame).gaussians
-    return Bounds.of(np.asarray(mean) / 2**20, np.asarray(frame.canonical.opacity) / 2**14).corners
+    frame = fresh(frame)
+    mean, opacity = frame.gaussians[0], frame.appearance[0]
+    return Bounds.of(np.asarray(mean) / 2**20, np.asarray(opacity) / 2**14).corners
 
 
 @dataclass(frozen=True)

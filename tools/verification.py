@@ -99,12 +99,14 @@ class Frames:
         if frame not in self.by_frame:
             return {}
         found = self.by_frame[frame]
-        return {stage: found.stage_bytes(stage, self.camera) for stage in possible(self.wanted, self.camera)}
+        stages = possible(found, self.wanted, self.camera)
+        return {stage: found.stage_bytes(stage, self.camera) for stage in stages}
 
 
-def possible(stages: Iterable[str], camera: Camera | None) -> list[str]:
-    """The stages that can be computed with this camera, or without one."""
-    return [stage for stage in stages if camera is not None or stage not in ("projected", "pixels")]
+def possible(frame: Frame, stages: Iterable[str], camera: Camera | None) -> list[str]:
+    """The stages that a frame has with this camera, or without one."""
+    left_out = ("projected", "pixels") if camera is None else ()
+    return [stage for stage in stages if stage in frame.stages and stage not in left_out]
 
 
 def carried(decoder: Decoder) -> tuple[Digests, dict[int, Camera]]:
@@ -160,13 +162,19 @@ def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[li
     should = expected.stages(frame.index)
     frame = fresh(frame)
     compared = []
-    for stage in possible((name for name in stage_names() if name in should), camera):
+    for stage in possible(frame, (name for name in stage_names() if name in should), camera):
         compared.append(stage)
         found = frame.stage_bytes(stage, camera)
         kept = found if expected.whole else hashlib.sha256(found).digest()[:DIGEST_BYTES]
         if kept != should[stage]:
             where = (
-                locate(stage, found, should[stage], camera.width if camera else None)
+                locate(
+                    stage,
+                    found,
+                    should[stage],
+                    camera.width if camera else None,
+                    len(frame.canonical.position),
+                )
                 if expected.whole
                 else f"digest {kept.hex()}, expected {should[stage].hex()}"
             )

@@ -46,8 +46,11 @@ class Difference:
         return f"frame {self.frame} differs first in {self.stage}, {self.about}: {self.where}"
 
 
-def locate(stage: str, found: bytes, expected: bytes, width: int | None) -> str:
-    """The first entry in which two serialisations of a stage differ; `width` is that of the picture, if known."""
+def locate(stage: str, found: bytes, expected: bytes, width: int | None, gaussians: int | None = None) -> str:
+    """The first entry in which two serialisations of a stage differ.
+
+    width: that of the picture, gaussians: how many the frame has, if known.
+    """
     kind = np.dtype(np.uint8 if stage == "pixels" else "<i4")
     if len(found) != len(expected) and stage != "projected":
         return f"{len(found)} bytes, expected {len(expected)}"
@@ -59,6 +62,9 @@ def locate(stage: str, found: bytes, expected: bytes, width: int | None) -> str:
         return f"{len(found) // 44} Gaussians visible, expected {len(expected) // 44}"
     at = int(differing[0])
     place = _place(stage, at, ours, width)
+    if stage == "gaussians" and gaussians and at >= gaussians * _ROW[stage]:
+        index, column = divmod(at - gaussians * _ROW[stage], 4)
+        place = f"Gaussian {index}, {'opacity' if column == 0 else f'colour[{column - 1}]'}"
     return f"{place} is {ours[at]}, expected {theirs[at]}; {len(differing)} of {length} entries differ"
 
 

@@ -30,6 +30,10 @@ STREAMS: dict[str, tuple[int, dict[str, Any], int]] = {
     "finest weights": (7, {"skin_weight_bits": 7, "influence_limit": 7, "influence_count": 7}, 2),
     "coarse everything": (8, {"position_step": 262144, "scale_step": 524288, "sh_step": 16384}, 2),
     "one joint, one Gaussian": (9, {"joint_count": 1, "gaussian_count": 1, "expression_count": 0}, 3),
+    "a generator": (
+        11, {"profile": 1, "map_bits": 4, "level_count": 3, "input_level": 1, "head_flag": 1, "modulation_flag": 1}, 2
+    ),
+    "a generator without styles": (12, {"profile": 1, "modulation_flag": 0, "head_width_flag": 1, "map_bits": 3}, 3),
     "many joints": (10, {"joint_count": 40, "gaussian_count": 12}, 1),
 }  # fmt: skip
 
@@ -39,7 +43,8 @@ def stages(data: bytes, engine: Engine, names: tuple[str, ...] = STAGES) -> dict
     result = {}
     for frame in decoder.frames():
         camera = decoder.cameras[0]
-        result[frame.index] = {name: frame.digest(name, camera).hex() for name in names}
+        had = [name for name in (*names, "maps") if name in frame.stages]
+        result[frame.index] = {name: frame.digest(name, camera).hex() for name in had}
     return result
 
 

@@ -19,12 +19,20 @@ UNITS = [
     "avatar_header",
     "canonical_unit",
     "expression_unit",
+    "generator_unit",
     "motion_unit",
     "metadata_unit",
 ]
 ALONE = {"i": [0], "neighbour": [[[0, 0]]], **{n: [f] for n, f in spec.document().functions.items()}}
 FAR = [[[0] * 45], [[9] * 45]]
-PLACE = {"bytes_left", "payload_left", "next_frame", "surface_neighbour"}  # 4.5
+PLACE = {
+    "active_generator",
+    "bytes_left",
+    "next_frame",
+    "next_update",
+    "payload_left",
+    "surface_neighbour",
+}  # 4.5
 
 
 def all_nodes() -> Iterator[Node]:
@@ -114,6 +122,9 @@ def test_every_constraint_is_checked_by_the_syntax_or_by_the_decoder() -> None:
     code = "\n".join(path.read_text() for path in files)
     cited = {name for name in STANDARD.constraints if re.search(rf'"{name}"', code)}
     cited |= {f"{unit}_repeated" for unit in ("sequence", "avatar") if '{unit.type}_repeated"' in code}
+    cited |= {
+        f"{unit}_after_canonical" for unit in ("expression", "generator") if '.type}_after_canonical"' in code
+    }
     assert STANDARD.constraints.keys() - checked == cited - checked
 
 
@@ -163,9 +174,8 @@ def test_entries_of_an_enumeration_lie_in_the_range_of_its_element() -> None:
 
 def test_every_enumeration_is_used() -> None:
     used = {element.enumeration for element in STANDARD.elements()}
-    assert STANDARD.enumerations.keys() - used == {
-        "stage"
-    }  # clause 7.8 numbers the bits of hash_stages by it
+    # clause 7.8 numbers the bits of hash_stages by one, clause 5.11.2 the entries of head_flag by the other
+    assert STANDARD.enumerations.keys() - used == {"stage", "head"}
 
 
 def test_contexts_of_the_elements_of_a_payload_are_apart_and_fill_it() -> None:

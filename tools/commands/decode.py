@@ -118,7 +118,8 @@ def records(
     whole = read_whole(decoder.data) if {"projected", "pixels"} & set(stages) else decoder
     for frame in frames:
         cameras = whole.cameras_of(frame.index)
-        possible = [stage for stage in stages if stage in cameras or stage not in ("projected", "pixels")]
+        drawn = {"projected", "pixels"} - cameras.keys()
+        possible = [stage for stage in stages if stage in frame.stages and stage not in drawn]
         if output is not None:
             for stage in possible:
                 (output / f"{frame.index:06d}.{stage}").write_bytes(
