@@ -21,7 +21,7 @@ from conformance.generate import generate
 from reference_decoder import Compiled, Decoder
 from reference_decoder.generator import Generator, known_before
 from reference_decoder.payload import FastReadPort
-from reference_decoder.units import Unit, UnitReader, peek, peek_motion, read_unit, units_of_profile
+from reference_decoder.units import Unit, UnitReader, motion_units, peek, read_unit, units_of_profile
 from reference_encoder.units import frame_unit
 from spec.bits import BitReader, BitWriter
 from spec.errors import KINDS, StreamError
@@ -59,11 +59,9 @@ class Original:
         self.read = units_of_profile(spec.standard(), decoder.sequence)
         self.frames: dict[int, list[tuple[int, tuple[bytes, ...]]]] = {}  # by unit
         self.keys: set[int] = set()
-        for unit in self.units:
-            if unit.type == "motion" and unit.layer == 0:
-                key, first, count = peek_motion(data, unit)
-                self.frames[unit.index] = [(f, digests[f]) for f in range(first, first + count)]
-                self.keys |= {unit.index} if key else set()
+        for unit, key, first, count in motion_units(data):
+            self.frames[unit.index] = [(f, digests[f]) for f in range(first, first + count)]
+            self.keys |= {unit.index} if key else set()
 
     @cached_property
     def elements(self) -> list[tuple[Unit, Element, int, int]]:
@@ -72,11 +70,11 @@ class Original:
         known: dict[str, Any] = {**UnitReader(self.data).limits}
         assert self.canonical is not None
         place = {"surface_neighbour": self.canonical.surface_neighbour}
+        place |= {"next_frame": -1, "next_order": 0}
         contexts: dict[str, Any] = {}
         active: Generator | None = None
         for unit in (unit for unit in self.units if unit.type in self.read and unit.layer == 0):
-            first = peek_motion(self.data, unit)[1] if unit.type == "motion" else 0
-            values = {**known, **place, "next_frame": first}
+            values = {**known, **place}
             if unit.type == "generator":
                 values |= known_before(active, peek(self.data, unit)["update_flag"] == 1)
 
@@ -89,6 +87,9 @@ class Original:
             known = values if unit.type == "avatar" else known
             if unit.type == "generator":
                 active = Generator.received(Compiled(), values, self.canonical.position, active)
+            if unit.type == "motion":
+                following = values["first_frame"] + values["frame_count"] + 1
+                place |= {"next_frame": following, "next_order": (values["unit_order"] + 1) % 16}
         return found
 
     def unit_bytes(self, unit: Unit) -> bytes:

@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
     "joint_count": between(1, 6),
     "chunk_size": between(8, 40),
     "expression_count": between(0, 3),
-    "frame_count": between(0, 3),
+    "frame_count": between(1, 9),
     "map_bits": between(2, 3),
     "level_count": between(1, 3),
     "decoder_channels": between(1, 2),
@@ -146,7 +146,7 @@ class _Stream:
         self.known: dict[str, Any] = {}
         self.contexts: dict[str, Any] = {}
         self.units: list[Draft] = []
-        self.next_frame = -1
+        self.place = {"next_frame": -1, "next_order": 0}
         self.position: Any = None
         self.active: Generator | None = None
 
@@ -163,7 +163,7 @@ class _Stream:
             self._motion(self._is_key(number))
             self.units += [late.pop()] if late and self.generator.random() < 0.5 else []
         if self.shape.end:
-            self._add("end", {"end_frame_count": max(self.next_frame, 0)})
+            self._add("end", {"end_frame_count": max(self.place["next_frame"], 0)})
         self._sprinkle(headers)
         return self.units
 
@@ -177,7 +177,7 @@ class _Stream:
         self, kind: str, fixed: Mapping[str, Any], known: Mapping[str, Any] = MappingProxyType({})
     ) -> dict[str, Any]:
         """Appends a unit that needs the headers and what else is `known`; returns all values of its elements."""
-        values = {**self.known, **known, "next_frame": self.next_frame}
+        values = {**self.known, **known, **self.place}
         self.units.append(draft(kind, self._source(fixed), values, self.contexts, checksum=self._checksum()))
         return values
 
@@ -262,13 +262,17 @@ class _Stream:
 
     def _motion(self, key: bool) -> None:
         """§5.8 The next motion unit; before a key unit frames may be missing."""
-        first = max(self.next_frame, 0)
-        if self.next_frame < 0 and self.shape.first_frame is not None:
+        first = max(self.place["next_frame"], 0)
+        if self.place["next_frame"] < 0 and self.shape.first_frame is not None:
             first = self.shape.first_frame
         elif key and self.generator.random() < self.shape.gaps:
             first += self.generator.randint(1, 9)
-        values = self._add("motion", {"key_flag": int(key), "first_frame": first})
-        self.next_frame = first + values["frame_count"] + 1
+        fixed = {"key_flag": int(key), "first_frame": first}
+        if not key:
+            fixed["unit_order"] = self.place["next_order"]
+        values = self._add("motion", fixed)
+        following = first + values["frame_count"] + 1
+        self.place = {"next_frame": following, "next_order": (values["unit_order"] + 1) % 16}
 
     def _camera(self, size: int) -> dict[str, Any]:
         """A camera three metres before the origin that sees most of what the presets place around it."""

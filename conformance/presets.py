@@ -25,8 +25,8 @@ def between(low: int, high: int) -> Preset:
 
 
 DECIDED = {
-    "signature", "key_flag", "first_frame", "chunk_index", "expression_index", "metadata_type", "end_frame_count",
-    "update_flag", "update_number",
+    "signature", "key_flag", "unit_order", "first_frame", "chunk_index", "expression_index", "metadata_type",
+    "end_frame_count", "update_flag", "update_number",
 }  # fmt: skip
 """Elements that follow from what the stream is made of (`Shape`)."""
 
@@ -57,7 +57,7 @@ FEATURES: dict[str, Feature] = {
     ),
     "long_units": Feature(
         "motion units of many frames",
-        lambda limits: {"frame_count": between(8, min(limits["max_unit_frames"] - 1, 24))},
+        lambda limits: {"several_flag": 1, "frame_count": between(8, min(limits["max_unit_frames"] - 1, 24))},
     ),
     "many_influences": Feature(
         "many joints move each Gaussian",

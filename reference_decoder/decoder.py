@@ -199,12 +199,11 @@ class Decoder:
         key, _, _ = peek_motion(self.data, unit)
         if self._broken and not key:
             return
-        values = dict(self.avatar) | {"next_frame": self.motion.next_frame}
+        values = dict(self.avatar) | self.motion.place
         read_unit(self.data, unit, values, self.engine.read_port, self.motion.contexts)
         self._broken = False
         seconds = Fraction(self.sequence["frame_rate_denominator"], self.sequence["frame_rate_numerator"])
-        for f in range(values["frame_count"] + 1):
-            symbols, pose = self.motion.decode(f, values)
+        for f, (symbols, pose) in enumerate(self.motion.decode(values)):
             index, entry = values["first_frame"] + f, bool(values["key_flag"]) and f == 0
             self._shared = True
             yield Frame(

@@ -200,11 +200,26 @@ def peek(data: bytes, unit: Unit, known: Mapping[str, Any] = MappingProxyType({}
 
 
 def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
-    """§5.8 (key_flag, first_frame, number of frames) of a motion unit; no frames if they cannot be read."""
+    """§5.8 (key_flag, first_frame or -1 in a unit that does not say it, number of frames) of a motion unit.
+
+    There are no frames if they cannot be read.
+    """
     values = peek(data, unit)
-    if "first_frame" not in values:
-        return bool(values.get("key_flag", 0)), 0, 0
-    return bool(values["key_flag"]), values["first_frame"], values["frame_count"] + 1
+    key, last = bool(values.get("key_flag", 0)), "first_frame" if values.get("key_flag", 0) else "unit_order"
+    if last not in values or (values["several_flag"] and "frame_count" not in values):
+        return key, -1, 0
+    return key, values.get("first_frame", -1), values.get("frame_count", 0) + 1
+
+
+def motion_units(data: bytes) -> Iterator[tuple[Unit, bool, int, int]]:
+    """§5.8 (unit, key_flag, first_frame, number of frames) of every motion unit of a stream without losses."""
+    next_frame = 0
+    for unit in UnitReader(data):
+        if unit.type == "motion" and unit.layer == 0:
+            key, first, count = peek_motion(data, unit)
+            first = first if key else next_frame
+            yield unit, key, first, count
+            next_frame = first + count
 
 
 def _reserved_metadata(standard: Standard, unit: Unit, values: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 import spec
 from reference_decoder import Camera, Decoder
-from reference_decoder.units import UnitReader, level_limits, peek_motion
+from reference_decoder.units import UnitReader, level_limits, motion_units
 from reference_encoder.content import Avatar, ContentError, Motion
 from reference_encoder.motion_model import motion_model
 from reference_encoder.motion_units import motion_stream
@@ -197,12 +197,10 @@ def add_hashes(
                 if stage not in ("projected", "pixels") or view
             }
             progress("hashes", frame.index + 1, decoder.end_frame_count or 0)
-    output = []
+    output, carried = [], {unit.index: range(first, first + n) for unit, _, first, n in motion_units(data)}
     for piece in UnitReader(data):
         output.append(data[piece.start : piece.end])
-        if piece.type == "motion":
-            _, first, count = peek_motion(data, piece)
-            output += [hash_unit(f, digests[f], camera) for f in range(first, first + count) if f in digests]
+        output += [hash_unit(f, digests[f], camera) for f in carried.get(piece.index, ()) if f in digests]
     return b"".join(output)
 
 

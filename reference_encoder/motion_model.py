@@ -119,7 +119,7 @@ def levers(model: MotionModel) -> np.ndarray:
 
 
 def step_codes(model: MotionModel, settings: Settings) -> np.ndarray:
-    """§7.5.2 (C,) codes of steps that all move the body by the same distance: error is spent in metres."""
+    """§7.5.3 (C,) codes of steps that all move the body by the same distance: error is spent in metres."""
     distance = settings.motion_quantum * settings.motion_tolerance
     arms, expressions = levers(model), model.target.shape[1] - 3 - 3 * len(model.parents)
     translation = np.full(3, max(distance * 2**20, FINEST_TRANSLATION))
@@ -129,7 +129,7 @@ def step_codes(model: MotionModel, settings: Settings) -> np.ndarray:
 
 
 def nearest_codes(steps: np.ndarray) -> np.ndarray:
-    """§7.5.2 The codes of the steps nearest to `steps`."""
+    """§7.5.3 The codes of the steps nearest to `steps`."""
     clipped = np.asarray(steps, np.float64).clip(8, 15 << 24)
     exponent = np.floor(np.log2(clipped)).astype(np.int64) - 3
     mantissa = to_integers(clipped / 2.0**exponent, 1) - 8  # 0 to 8; 8 is 0 of the next exponent

@@ -11,6 +11,7 @@ then the steps of the frame are halved.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,20 +19,30 @@ from numba import njit
 
 import spec
 from reference_decoder import jit
+from reference_decoder.payload import int_zeros
 from reference_encoder.motion_model import MotionModel, descendants
 from reference_encoder.quantise import Settings
+from spec.ports import fresh_contexts
 
 _component_limit = jit.function("component_limit")
 _component_step = jit.function("component_step")
+_coded_frame = jit.function("coded_frame")
 _follow_component = jit.function("follow_component")
+_frame_bank = jit.function("frame_bank")
+_frame_span = jit.function("frame_span")
+_known_changes = jit.function("known_changes")
+_later_span = jit.function("later_span")
 _limit = jit.function("limit")
-_predict_component = jit.function("predict_component")
-_reset_contexts = jit.function("reset_contexts")
+_predicted_change = jit.function("predicted_change")
 _residual_class = jit.function("residual_class")
 _running_mean = jit.function("running_mean")
+_start_component = jit.function("start_component")
 _update_context = jit.function("update_context")
 _zero_probability = jit.function("zero_probability")
 
+_FUNCTIONS = {name: jit.function(name) for name in ("reset_contexts", "start_sets")}
+
+BANKS, HISTORY = jit.document_module().BANKS, jit.document_module().HISTORY
 MAGNITUDE_CLASSES = jit.document_module().MAGNITUDE_CLASSES
 MAGNITUDE_CONTEXTS = 2 * MAGNITUDE_CLASSES - 1
 LARGEST = (1 << 24) - 1  # magnitude of a residual
@@ -45,7 +56,18 @@ PAIR_SLACK = 12.0  # bits that the first change of a pair may lose
 STARTS = np.array(
     [0.3, 1.0, 0.1, 3.0, 0.03, 10.0, 0.0, 0.6]
 )  # how much a start prefers plain rounding; 0: only
+BANK_WEIGHTS = np.array([8.0, 0.3, 1.0, 2.0])  # of errors in groups: other frames are predicted from them
 SMALL_TURN = 0.0005  # weight of turns against displacements in a start, m^2
+
+
+@dataclass(frozen=True)
+class PlannedUnit:
+    """§5.8 The frames of one motion unit, and the binary logarithm of the size of its groups."""
+
+    first: int
+    count: int
+    key: bool
+    group_shift: int
 
 
 @dataclass(frozen=True)
@@ -57,8 +79,10 @@ class Residuals:
     poses: np.ndarray  # (F, C)
 
 
-def search(model: MotionModel, codes: np.ndarray, keys: np.ndarray, settings: Settings) -> Residuals:
-    """§7.5 The residuals of all frames; `keys` (F,) says which frames are random access points.
+def search(
+    model: MotionModel, codes: np.ndarray, plan: Sequence[PlannedUnit], settings: Settings
+) -> Residuals:
+    """§7.5 The residuals of all frames; `plan` says which frames make up which unit.
 
     The result depends on nothing but the arguments: it is found by one thread.
     """
@@ -68,52 +92,71 @@ def search(model: MotionModel, codes: np.ndarray, keys: np.ndarray, settings: Se
     bases = np.array(
         [standard.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
     )
-    contexts = np.zeros(2 * standard.context_count("motion_frames"), np.int64)
+    contexts = fresh_contexts(standard, "motion_frames", _FUNCTIONS, int_zeros)
     limits = np.maximum([settings.motion_tolerance, settings.shell_tolerance], 1e-9)
     symbols, poses = np.zeros((frames, count), np.int64), np.zeros((frames, count), np.int64)
     shifts = np.zeros(frames, np.int64)
     body = (np.asarray(model.parents), table, counts, model.reach, model.offsets)
     motion = (model.target, model.unit, model.axes, model.places, model.matrices)
     effort = (settings.motion_lambda, settings.motion_starts)
-    _search(motion, body, np.asarray(codes), keys, limits, effort, bases, contexts, symbols, shifts, poses)
+    order = frame_order(plan)
+    _search(motion, body, np.asarray(codes), order, limits, effort, bases, contexts, symbols, shifts, poses)
     return Residuals(symbols, shifts, poses)
 
 
+def frame_order(plan: Sequence[PlannedUnit]) -> np.ndarray:
+    """§7.5.2 (F, 5) the frames in the order of the stream: index, whether a key frame, spans, bank."""
+    rows = []
+    for unit in plan:
+        place = int(unit.key), unit.group_shift, unit.count - 1
+        for i in range(unit.count):
+            f = _coded_frame(i, *place)
+            spans = _frame_span(f, *place), _later_span(f, *place)
+            rows.append((unit.first + f, int(unit.key and f == 0), *spans, _frame_bank(f, *place)))
+    return np.array(rows)
+
+
 @njit(**jit.OPTIONS)
-def _search(motion, body, codes, keys, limits, effort, bases, contexts, symbols, shifts, poses):
+def _search(motion, body, codes, order, limits, effort, bases, fresh, symbols, shifts, poses):
     target, unit, axes, places, matrices = motion
     frames, count = target.shape
     joints = len(body[0])
     steps = np.array([_component_step(code) for code in codes])
-    earlier, moments = np.zeros((count, 3), np.int64), np.zeros((count, 5), np.int64)
-    means, signs = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    predicted = np.zeros(count, np.int64)
+    bounds = np.array([_component_limit(n, joints) for n in range(count)])
+    track, moments = np.zeros((count, HISTORY + frames), np.int64), np.zeros((BANKS * count, 5), np.int64)
+    means, signs = np.zeros((BANKS, count), np.int64), np.zeros((BANKS, count), np.int64)
+    predicted, contexts = np.zeros(count, np.int64), fresh.copy()
     classes, sign_sets = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for f in range(frames):
-        if keys[f]:
-            _reset_contexts(contexts, len(contexts) // 2)
+    for f, key, span, later, bank in order:
+        t = HISTORY + f
+        if key:
+            contexts[:] = fresh
             signs[:] = 0
         for n in range(count):
             predicted[n] = 0
             classes[n], sign_sets[n] = 0, 0
-            if not keys[f]:
-                bound = _component_limit(n, joints)
-                predicted[n] = _predict_component(steps[n], bound, earlier[n], moments[n])
-                classes[n], sign_sets[n] = 1 + _residual_class(means[n]), 1 + signs[n]
-        costs = _costs(contexts, bases)
+            if not key:
+                first, second = _known_changes(t, span, later, track[n])
+                change = _predicted_change(first, second, bank, moments[bank * count + n])
+                predicted[n] = _limit(track[n, t - span] + change, bounds[n])
+                classes[n], sign_sets[n] = 1 + _residual_class(means[bank, n]), 1 + signs[bank, n]
+        costs = _costs(contexts, bases, bank)
         problem = (target[f], unit, axes[f], places[f], predicted, steps, classes, sign_sets, matrices[f])
-        shifts[f] = _frame(problem, body, limits, effort, costs, symbols[f])
-        _adapt(contexts, bases, symbols[f], shifts[f], classes, sign_sets)
+        weight = effort[0] * (BANK_WEIGHTS[bank] if span > 1 or later > 0 else 1.0)
+        shifts[f] = _frame(problem, body, limits, (weight, effort[1]), costs, symbols[f])
+        _adapt(contexts, bases, bank, symbols[f], shifts[f], classes, sign_sets)
         for n in range(count):
             k = symbols[f, n]
-            value = _limit(predicted[n] + k * (steps[n] >> shifts[f]), _component_limit(n, joints))
-            _follow_component(0 if keys[f] else 1, steps[n], value, earlier[n], moments[n])
-            poses[f, n] = value
-            if keys[f]:
-                means[n] = 256 if k != 0 else 24
-            else:
-                means[n] = _running_mean(means[n], abs(k), shifts[f])
-                signs[n] = 0 if k == 0 else (1 if k > 0 else 2)
+            size = k * (steps[n] >> shifts[f])
+            if key:
+                poses[f, n] = _limit(size, bounds[n])
+                _start_component(poses[f, n], n, count, track[n, f:], moments)
+                means[:, n] = 256 if k != 0 else 24
+                continue
+            row = moments[bank * count + n]
+            poses[f, n] = _follow_component(t, span, later, bank, steps[n], bounds[n], size, track[n], row)
+            means[bank, n] = _running_mean(means[bank, n], abs(k), shifts[f])
+            signs[bank, n] = 0 if k == 0 else (1 if k > 0 else 2)
 
 
 # What a residual costs
@@ -126,7 +169,7 @@ def _bin_cost(contexts, context, value):
 
 
 @njit(**jit.OPTIONS)
-def _costs(contexts, bases):
+def _costs(contexts, bases, bank):
     """Bits of magnitudes by class, of signs by set, and of step shifts, as the contexts are before a frame."""
     magnitudes = np.zeros((CLASSES, TABLE))
     for c in range(CLASSES):
@@ -147,8 +190,8 @@ def _costs(contexts, bases):
             signs[s, value] = _bin_cost(contexts, bases[2] + s, value)
     shifts = np.zeros(SHIFTS)
     for shift in range(SHIFTS):
-        shifts[shift] = _bin_cost(contexts, bases[0], shift >> 1)
-        shifts[shift] += _bin_cost(contexts, bases[0] + 1 + (shift >> 1), shift & 1)
+        shifts[shift] = _bin_cost(contexts, bases[0] + 3 * bank, shift >> 1)
+        shifts[shift] += _bin_cost(contexts, bases[0] + 3 * bank + 1 + (shift >> 1), shift & 1)
     return magnitudes, signs, shifts
 
 
@@ -164,10 +207,10 @@ def _bits(costs, class_, sign_set, k):
 
 
 @njit(**jit.OPTIONS)
-def _adapt(contexts, bases, symbols, shift, classes, sign_sets):
+def _adapt(contexts, bases, bank, symbols, shift, classes, sign_sets):
     """§C.3 What the arithmetic encoder does to the contexts when it writes a frame."""
-    _update_context(contexts, bases[0], shift >> 1)
-    _update_context(contexts, bases[0] + 1 + (shift >> 1), shift & 1)
+    _update_context(contexts, bases[0] + 3 * bank, shift >> 1)
+    _update_context(contexts, bases[0] + 3 * bank + 1 + (shift >> 1), shift & 1)
     for n in range(len(symbols)):
         k = abs(symbols[n])
         base = bases[1] + classes[n] * MAGNITUDE_CONTEXTS

@@ -44,6 +44,7 @@ class Settings:
     motion_starts: int = 4  # searches of a frame that are compared at least
     bitrate: float = 0.0  # kbit/s that the motion may take, its tolerances scaled to fit; 0 for any
     random_access: float = 1.0  # seconds between random access points
+    group_shift: int = 0  # binary logarithm of the frames of a group, 0 to 3
     frames_per_unit: int = 128  # 1 for the lowest delay
     chunk_size: int = 65536  # Gaussians that decode together
     checksums: bool = True

@@ -44,7 +44,7 @@ def unit(
     """
     standard = spec.standard()
     writer = BitWriter()
-    functions = {"reset_contexts": jit.function("reset_contexts")}
+    functions = {name: jit.function(name) for name in ("reset_contexts", "start_sets")}
     port = FastWritePort(standard, dict(known), writer, functions, given(values), contexts)
     port.arrays = values
     walk(standard, UNIT_STRUCTURES[kind], port)

@@ -93,6 +93,7 @@ class Element:
     dims: tuple[Expression, ...]
     context_sets: Expression
     context_set: Expression
+    context_start: str  # the constant with what its contexts start with, if not all with the same
 
     @property
     def range_constraint(self) -> str:
@@ -398,6 +399,7 @@ def _element(entry: dict[str, Any], clause: str) -> Element:
         dims=_expressions(entry.get("dims", [])),
         context_sets=parse(entry.get("context_sets", 1)),
         context_set=parse(entry.get("context_set", 0)),
+        context_start=entry.get("context_start", ""),
     )
 
 

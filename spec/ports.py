@@ -154,9 +154,7 @@ class ValuePort:
         They are fresh unless the structure is persistent, the unit is not a key unit and `kept` has them.
         """
         if structure.name not in kept or self.values.get("key_flag", 1) == 1:
-            count = self.standard.context_count(structure.name)
-            kept[structure.name] = zeros(2 * count)
-            self.functions["reset_contexts"](kept[structure.name], count)
+            kept[structure.name] = fresh_contexts(self.standard, structure.name, self.functions, zeros)
             for name, (size,) in self.standard.persistent_arrays(structure.name).items():
                 kept[name] = zeros(size.evaluate(self.scope))
         for name in self.standard.persistent_arrays(structure.name):
@@ -172,6 +170,24 @@ class ValuePort:
             return [build(level + 1) for _ in range(counts[level])]
 
         return build(0)
+
+
+def fresh_contexts(
+    standard: Standard, structure: str, functions: Functions, zeros: Callable[[int], Any] = lambda n: [0] * n
+) -> Any:
+    """§5.2.6 The contexts that a coded payload has before anything is read, two estimates each."""
+    count = standard.context_count(structure)
+    contexts = zeros(2 * count)
+    functions["reset_contexts"](contexts, count)
+    for element in standard.elements(structure):
+        if element.context_start:
+            table = standard.constant_values[element.context_start]
+            start = zeros(len(table))
+            start[:] = table
+            sets = element.context_sets.evaluate(standard.constant_values)
+            first, per_set = standard.context_bases[element.name], standard.contexts_of(element)
+            functions["start_sets"](contexts, first, per_set, sets, start, len(start) // sets)
+    return contexts
 
 
 def range_error(

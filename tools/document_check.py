@@ -121,6 +121,7 @@ def uncited(index: Index, cited: frozenset[str]) -> Iterator[str]:
     for structure in index.standard.structures.values():
         for node in flat(structure.nodes):
             used |= {name for expression in expressions(node) for name in expression.names}
+            used |= {node.context_start} if isinstance(node, Element) else set()
     for rule in index.standard.constraints.values():
         used |= rule.requires.names if rule.requires is not None else frozenset()
     source = index.document.source()

@@ -21,7 +21,9 @@ _PRESETS = {
     "influence_limit": 1,
     "sh_degree": 0,
     "expression_count": 1,
+    "several_flag": 1,
     "frame_count": 1,
+    "group_shift": 1,
 }
 _UNITS = ["sequence", "avatar", "metadata", "canonical", "expression", "motion", "end"]
 _SIZE = 8  # pixels across the picture

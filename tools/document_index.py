@@ -21,7 +21,15 @@ _MENTION = re.compile(
 )
 _NUMBER = re.compile(rf"(?<![\w.]){_REFERENCE}(?![\w])")
 PLACE_VALUES = frozenset(
-    {"active_generator", "bytes_left", "next_frame", "next_update", "payload_left", "surface_neighbour"}
+    {
+        "active_generator",
+        "bytes_left",
+        "next_frame",
+        "next_order",
+        "next_update",
+        "payload_left",
+        "surface_neighbour",
+    }
 )
 """§4.5 The names that expressions may use although no syntax defines them."""
 

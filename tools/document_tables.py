@@ -128,10 +128,11 @@ def contexts(index: Index, name: str) -> Spliced:
                 str(sets),
                 str(per_set),
                 f"<code>{index.linked(str(element.context_set))}</code>",
+                index.link(element.context_start) if element.context_start else "",
             ]
         )
     caption = f"Contexts of {index.link(name)}: {standard.context_count(name)} in all"
-    heads = ("element", "first context", "sets", "contexts in a set", "set")
+    heads = ("element", "first context", "sets", "contexts in a set", "set", "start")
     return _table(heads, rows, f"contexts-{name}", caption), [("contexts", name)]
 
 

@@ -53,6 +53,7 @@ _HELP = {  # of the settings whose unit, which stands beside them in `Settings`,
     "motion_starts": "Searches of a frame that are compared at least; more take longer and find fewer bits",
     "bitrate": "kbit/s that the motion may take, its tolerances scaled to fit; 0 for any",
     "random_access": "Seconds between random access points; 0 for the first frame alone",
+    "group_shift": "Binary logarithm of the frames in a group that is coded from its ends inwards, 0 to 3",
     "frames_per_unit": "Most frames in a unit; 1 for the lowest delay",
     "chunk_size": "Gaussians that decode together",
     "checksums": "Carry a checksum in each unit",
@@ -270,8 +271,3 @@ def avatar_corners(avatar: Avatar, motion: Motion) -> np.ndarray:
 def stream_cameras(texts: Sequence[str], corners: np.ndarray, size: tuple[int, int]) -> list[Camera]:
     """The cameras to put into a stream, which show `corners` (N, 3); `none` stands for no camera."""
     return [parse_view(text, {}, size).camera(corners, size, None) for text in texts if text != "none"]
-
-
-def key_interval(settings: Settings, motion: Motion) -> int:
-    """Frames from one random access point to the next."""
-    return max(1, round(settings.random_access * motion.fps)) if settings.random_access else motion.count

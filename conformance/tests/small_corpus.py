@@ -12,7 +12,7 @@ from conformance.generate import generate
 from reference_decoder import Decoder
 from reference_decoder.units import UnitReader
 
-PRESETS = {"frame_count": 2, "expression_count": 1, "sh_degree": 1}
+PRESETS = {"several_flag": 1, "frame_count": 2, "expression_count": 1, "sh_degree": 1}
 
 
 def write_corpus(folder: Path) -> None:

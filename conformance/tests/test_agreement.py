@@ -25,7 +25,7 @@ STREAMS: dict[str, tuple[int, dict[str, Any], int]] = {
     "degree 1": (2, {"sh_degree": 1, "expression_count": 3}, 2),
     "degree 2": (3, {"sh_degree": 2, "gaussian_count": 30, "chunk_size": 8}, 2),
     "degree 3": (4, {"sh_degree": 3, "influence_limit": 7}, 2),
-    "predicted units": (5, {"frame_count": 9}, 5),
+    "predicted units": (5, {"several_flag": 1, "frame_count": 9}, 5),
     "expressions": (6, {"expression_count": 5, "residual_magnitude": 3, "offset_flag": 1}, 2),
     "finest weights": (7, {"skin_weight_bits": 7, "influence_limit": 7, "influence_count": 7}, 2),
     "coarse everything": (8, {"position_step": 262144, "scale_step": 524288, "sh_step": 16384}, 2),
@@ -51,7 +51,9 @@ def stages(data: bytes, engine: Engine, names: tuple[str, ...] = STAGES) -> dict
 @pytest.mark.parametrize("case", STREAMS)
 def test_every_stage_of_the_executed_document_is_that_of_the_compiled_one(case: str) -> None:
     seed, presets, units = STREAMS[case]
-    data = generate(seed, {"frame_count": 1, **presets}, units=units, size=48 if seed < 4 else 24)
+    data = generate(
+        seed, {"frame_count": 1, "group_shift": 1, **presets}, units=units, size=48 if seed < 4 else 24
+    )
     executed = stages(data, Executed())
     before = numba.get_num_threads()
     try:
@@ -84,7 +86,9 @@ def outcome(data: bytes, engine: Engine, strict: bool) -> tuple[list, list]:
 @pytest.mark.parametrize("seed", range(4))
 def test_damage_gives_both_the_same_errors_and_leaves_the_same_frames(seed: int) -> None:
     errors = 0
-    streams = [generate(n, {"gaussian_count": 5, "frame_count": 1}, units=3) for n in range(4)]
+    streams = [
+        generate(n, {"gaussian_count": 5, "several_flag": 1, "frame_count": 1}, units=3) for n in range(4)
+    ]
     streams[1::2] = map(with_checksums, streams[1::2])
     for stream in itertools.islice(damaged(streams, seed), 60):
         if claims_much(stream.data):

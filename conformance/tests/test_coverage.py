@@ -60,7 +60,13 @@ def test_all_points_of_a_function_are_known_beforehand() -> None:
 
 @pytest.fixture(scope="module")
 def found() -> frozenset[str]:
-    presets = {"gaussian_count": 2, "joint_count": 1, "expression_count": 0, "frame_count": 0, "sh_degree": 0}
+    presets = {
+        "gaussian_count": 2,
+        "joint_count": 1,
+        "expression_count": 0,
+        "several_flag": 0,
+        "sh_degree": 0,
+    }
     return coverage.covered(with_checksums(generate(1, presets, units=1, size=4)))
 
 

@@ -68,10 +68,10 @@ def test_the_harness_sees_an_error_that_escapes(monkeypatch: pytest.MonkeyPatch,
 def test_the_harness_sees_a_frame_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, decode = undamaged(), MotionState.decode
 
-    def shifted(self: MotionState, f: int, values: Any) -> Any:
-        symbols, pose = decode(self, f, values)
-        symbols[0] += self.next_frame > 3
-        return symbols, pose
+    def shifted(self: MotionState, values: Any) -> Any:
+        frames = decode(self, values)
+        frames[-1][0][0] += self.next_frame > 3
+        return frames
 
     monkeypatch.setattr(MotionState, "decode", shifted)
     with pytest.raises(Defect, match="is lost or changed"):
@@ -111,8 +111,9 @@ def claim(level: int, **changes: int) -> bytes:
         count = 3 + 3 * joints + avatar["expression_count"]
         zeros = {"step_shift": (), "residual_magnitude": (count,), "residual_sign": (count,)}
         values = {name: np.zeros((frames, *shape), np.int64) for name, shape in zeros.items()}
-        values |= {"key_flag": 1, "frame_count": frames - 1, "first_frame": 0}
-        data += unit("motion", values, {**limits, **avatar, "next_frame": -1}, {})
+        values |= {"key_flag": 1, "several_flag": 1, "group_shift": 0, "unit_order": 0}
+        values |= {"frame_count": frames - 1, "first_frame": 0}
+        data += unit("motion", values, {**limits, **avatar, "next_frame": -1, "next_order": 0}, {})
     return data
 
 

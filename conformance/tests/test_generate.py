@@ -86,7 +86,7 @@ def test_pictures_show_the_gaussians() -> None:
 
 def test_the_seed_decides_and_presets_hold() -> None:
     assert generate(5) == generate(5) != generate(6)
-    presets = {"sh_degree": 3, "joint_count": 2, "camera_width": 20, "frame_count": 2}
+    presets = {"sh_degree": 3, "joint_count": 2, "camera_width": 20, "several_flag": 1, "frame_count": 2}
     decoder = Decoder(generate(5, presets, units=4, size=30), strict=True)
     assert len(list(decoder.frames())) == 4 * 3
     assert (decoder.avatar["sh_degree"], decoder.avatar["joint_count"]) == (3, 2)

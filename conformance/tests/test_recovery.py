@@ -11,23 +11,30 @@ import pytest
 import spec
 from conformance.generate import generate
 from reference_decoder import Decoder, decode
-from reference_decoder.units import Unit, UnitReader, peek_motion
+from reference_decoder.units import Unit, UnitReader, motion_units
 from reference_encoder.encode import add_hashes, camera_values
 from reference_encoder.units import frame_unit, unit_from_source
 from reference_encoder.units import unit as write_unit
 from spec.errors import ConstraintViolation, Malformed
 from spec.ports import chosen
 
-PRESETS = {"gaussian_count": 20, "chunk_size": 8, "expression_count": 2, "frame_count": 1, "joint_count": 3}
+PRESETS = {
+    "gaussian_count": 20,
+    "chunk_size": 8,
+    "expression_count": 2,
+    "several_flag": 1,
+    "frame_count": 1,
+    "joint_count": 3,
+}
 
 
 def cut(data: bytes) -> list[tuple[Unit, bytes]]:
     return [(unit, data[unit.start : unit.end]) for unit in UnitReader(data)]
 
 
-def plain(seed: int, units: int = 9, **presets: int) -> bytes:
+def plain(seed: int, units: int = 9, shape: dict[str, Any] | None = None, **presets: int) -> bytes:
     """A random stream with all its structural units before motion and nothing that is skipped."""
-    pieces = cut(generate(seed, PRESETS | presets, units=units))
+    pieces = cut(generate(seed, PRESETS | presets, units=units, **(shape or {})))
     kinds = ("canonical", "expression")
     structural = [p for u, p in pieces if u.type in kinds and u.layer == 0]
     rest = [p for u, p in pieces if u.type in ("motion", "end") and u.layer == 0]
@@ -42,7 +49,7 @@ def digests(data: bytes, start: int = 0, **options: Any) -> dict[int, tuple[byte
 
 def motion(data: bytes) -> list[tuple[Unit, bool, int, int]]:
     """(unit, key, first frame, frames) of every motion unit."""
-    return [(u, *peek_motion(data, u)) for u in UnitReader(data) if u.type == "motion" and u.layer == 0]
+    return list(motion_units(data))
 
 
 def without(data: bytes, *lost: int) -> bytes:
@@ -345,3 +352,33 @@ def test_hashes_mean_the_camera_that_stands_before_them() -> None:
     early = Decoder(hashed.replace(camera, b"", 1) + camera)
     list(early.frames())
     assert {kept for stages in early.hashes.values() for kept, _ in stages.values()} == {None}
+
+
+def test_motion_units_are_counted_modulo_sixteen() -> None:
+    """Twenty units of one frame: any loss up to fifteen in a row shows, one of sixteen does not by itself."""
+    data = plain(1, units=20, several_flag=0, shape={"keys": 0.0})
+    units = [unit.index for unit, *_ in motion(data)]
+    assert sorted(digests(data)) == list(range(motion(data)[0][2], motion(data)[0][2] + 20))
+    for lost in (1, 7, 15):
+        with pytest.raises(ConstraintViolation, match="motion_order"):
+            digests(without(data, *units[2 : 2 + lost]))
+    decoder = Decoder(without(data, *units[2:18]))
+    list(decoder.frames())
+    assert "motion_order" not in {error.constraint for error in decoder.errors}
+
+
+def test_frames_beyond_the_last_index_are_refused() -> None:
+    """Behind the last frame that there can be, one more unit with the next `unit_order`."""
+    last = spec.standard().constant_values["FRAME_LIMIT"] - 1
+    data = plain(1, units=2, shape={"keys": 0.0, "first_frame": last - 1}, several_flag=0)
+    unit = motion(data)[1][0]
+    payload = bytearray(data[unit.payload_start : unit.payload_end])
+    payload[0] = payload[0] & 0xF0 | (payload[0] + 1) & 0x0F
+    decoder = Decoder(data + frame_unit("motion", bytes(payload)))
+    assert [frame.index for frame in decoder.frames()] == [last - 1, last]
+    assert [e.constraint for e in decoder.errors] == ["motion_extent"]
+
+
+def test_frames_come_in_the_order_of_time_whatever_that_of_the_stream() -> None:
+    data = plain(2, units=3, several_flag=1, frame_count=8, group_shift=3)
+    assert [f.index for f in decode(data)] == sorted(digests(data)) and len(digests(data)) == 27

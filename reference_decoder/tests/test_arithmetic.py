@@ -366,57 +366,119 @@ def test_limits_by_hand() -> None:
     assert limits == [C["WORLD_LIMIT"]] * 3 + [ANGLE] * 6 + [C["EXPRESSION_WEIGHT_LIMIT"]] * 2
 
 
-def predicted(step: int, bound: int, earlier: list[int], moments: list[int]) -> int:
-    result = F["predict_component"](step, bound, earlier, moments)
-    assert compiled("predict_component")(step, bound, np.array(earlier), np.array(moments)) == result
+@pytest.mark.parametrize(
+    ("place", "order"),
+    [
+        ((1, 0, 3), [0, 1, 2, 3]),
+        ((0, 1, 4), [1, 0, 3, 2, 4]),
+        ((0, 2, 3), [3, 1, 0, 2]),
+        ((1, 3, 8), [0, 8, 4, 2, 6, 1, 3, 5, 7]),
+        ((0, 3, 6), [6, 3, 1, 5, 0, 2, 4]),
+        ((1, 3, 0), [0]),
+    ],
+)
+def test_order_of_frames_by_hand(place: tuple[int, int, int], order: list[int]) -> None:
+    """(key_flag, group_shift, frame_count); seven frames in a group of eight: 7; 4; 2, 6; 1, 3, 5, counted from 1."""
+    assert [both("coded_frame", i, *place) for i in range(place[2] + 1)] == order
+
+
+def test_spans_and_banks_by_hand() -> None:
+    """Seven frames: the last looks back seven, the fourth four and ahead three."""
+    place = 0, 3, 6
+    assert [both("frame_span", f, *place) for f in range(7)] == [1, 2, 1, 4, 1, 2, 7]
+    assert [both("later_span", f, *place) for f in range(7)] == [1, 2, 1, 3, 1, 1, 0]
+    assert [both("frame_bank", f, *place) for f in range(7)] == [1, 2, 1, 3, 1, 2, 0]
+    for name in ("frame_span", "later_span", "frame_bank"):
+        assert both(name, 0, 1, 3, 6) == 0  # the first frame of a key unit
+    assert [both("frame_span", f, 1, 0, 3) for f in range(1, 4)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("key_flag", [0, 1])
+@pytest.mark.parametrize("group_shift", range(4))
+def test_every_frame_comes_once_and_after_those_it_is_predicted_from(key_flag: int, group_shift: int) -> None:
+    for frame_count in range(20):
+        place, known = (key_flag, group_shift, frame_count), set(range(-9, 0))
+        for i in range(frame_count + 1):
+            f = both("coded_frame", i, *place)
+            span, later = both("frame_span", f, *place), both("later_span", f, *place)
+            used = {f - span, f - 3 * span, f + later} if later else {f - span, f - span - 1, f - span - 2}
+            assert f not in known and (used <= known or (key_flag and f == 0))
+            known.add(f)
+        assert known == set(range(-9, frame_count + 1))
+
+
+def predicted(bank: int, first: int, second: int, moments: list[int]) -> int:
+    result = F["predicted_change"](first, second, bank, moments)
+    assert compiled("predicted_change")(first, second, bank, np.array(moments)) == result
     return result
 
 
 def test_prediction_by_hand() -> None:
-    """Without experience 0.6 (154/256) and -0.1 (-26/256): 100 + (154 * 10 - 26 * 4) / 256 = 105.6."""
-    assert predicted(8, 1000, [100, 10, 4], [0] * 5) == 106
-    assert predicted(8, 105, [100, 10, 4], [0] * 5) == 105
-    assert predicted(8, 105, [-100, -10, -14], [0] * 5) == -105
+    """Without experience 0.6 (154/256) and -0.1 (-26/256): (154 * 10 - 26 * 4) / 256 = 5.6."""
+    assert predicted(0, 10, 4, [0] * 5) == 6
     # S11 + R = 4096, T1 + 1232 = 4048: the first weight is 256 * 4048 / 4096 = 253
-    assert predicted(8, 1000, [0, 256, 0], [2048, 0, 0, 2816, 0]) == 253
-    assert predicted(8, 1000, [0, 1, 0], [0, 0, 0, 70000000, 0]) == 4  # weights of at most 4
-    assert predicted(8, 1000, [0, 0, 1], [0, 0, 0, 0, -70000000]) == -4
+    assert predicted(0, 256, 0, [2048, 0, 0, 2816, 0]) == 253
+    assert predicted(0, 1, 0, [0, 0, 0, 70000000, 0]) == 4  # weights of at most 4
+    assert predicted(0, 0, 1, [0, 0, 0, 0, -70000000]) == -4
+    for bank in (1, 2, 3):  # half of what lies between the frames, and a sixteenth of the bend
+        assert predicted(bank, 100, -32, [0] * 5) == 48
 
 
-def test_what_follows_a_component_by_hand() -> None:
+def test_known_changes_by_hand() -> None:
+    """Values 0, 1, 4, 9, ...: the changes before frame 8, and what lies around frame 6."""
+    values = np.arange(12) ** 2
+    assert both("known_changes", 9, 1, 0, values) == (64 - 49, 49 - 36)
+    assert both("known_changes", 11, 3, 0, values) == (3 * 15, 3 * 13)
+    assert both("known_changes", 6, 2, 2, values) == (64 - 16, 16 - 0 - 48)
+    assert both("known_changes", 6, 2, 1, values) == (4 * (49 - 16) // 3, 16 - 0 - 44)
+
+
+def test_what_a_component_learns_by_hand() -> None:
     """Changes in 1/16 of the step of 16: 3, -5 (-80 + 8 divided by 16), 10; each moment loses 1/64 first."""
-    arguments = [1, 16, 50, np.array([40, 3, -5]), np.array([64, 65, -1, 0, 128])]
-    earlier, moments = in_place("follow_component", arguments, [3, 4])
-    assert earlier == [50, 10, 3]
+    (moments,) = in_place("learn_change", [3, -5, 10, 16, np.array([64, 65, -1, 0, 128])], [4])
     x, y, z = 3, (16 * -5 + 8) // 16, 10
     assert y == -5 and moments == [63 + x * x, 64 + x * y, y * y, x * z, 126 + y * z]
-    arguments[0] = 0
-    assert in_place("follow_component", arguments, [3, 4]) == [[50, 0, 0], [0] * 5]
     assert both("steps_of_change", 2 * ANGLE, 8) == 1023 == -both("steps_of_change", -2 * ANGLE, 8)
 
 
+HISTORY = C["HISTORY"]
+
+
 def test_pose_by_hand_and_its_limits() -> None:
-    """One joint, one expression; step 16 halved once; then the largest residuals."""
-    state = [np.zeros((7, 3), np.int64), np.zeros((7, 5), np.int64), np.zeros(7, np.int64)]
+    """One joint, one expression; step 16 halved once, in a key frame and after it; then the largest residuals."""
+    state = [np.zeros((7, HISTORY + 4), np.int64), np.full((28, 5), 9), np.zeros(7, np.int64)]
     symbols = np.array([1, 2, 3, 4, 5, 6, 7])
-    arguments = [0, 0, symbols, np.array([1]), np.full(7, 8), 1, 7, *state]
-    earlier, _, pose = in_place("decode_pose", arguments, [7, 8, 9])
-    assert pose == [8, 16, 24, 32, 40, 48, 56] and earlier == [[value, 0, 0] for value in pose]
-    arguments[1], arguments[7] = 1, np.array(earlier)
-    assert in_place("decode_pose", arguments, [9])[0] == [2 * value for value in pose]
+    arguments = [0, 1, 0, 1, symbols, np.array([1, 1]), np.full(7, 8), 1, 7, *state]
+    track, moments, pose = in_place("decode_pose", arguments, [9, 10, 11])
+    assert pose == [8, 16, 24, 32, 40, 48, 56] and moments == [[0] * 5] * 28
+    assert track == [[value] * (HISTORY + 1) + [0] * 3 for value in pose]
+    arguments[0], arguments[9], arguments[10] = 1, np.array(track), np.array(moments)
+    track, moments, pose = in_place("decode_pose", arguments, [9, 10, 11])
+    assert pose == [16, 32, 48, 64, 80, 96, 112] and [row[HISTORY + 1] for row in track] == pose
+    assert in_place("keep_track", [1, 7, np.array(track)], [2])[0][0][:HISTORY] == [8] * 8 + [16]
     largest = (1 << 24) - 1
-    arguments[2] = np.array([largest, -largest] * 3 + [largest])
-    arguments[3], arguments[4] = np.array([0]), np.full(7, 199)
+    arguments[4] = np.array([largest, -largest] * 3 + [largest])
+    arguments[5], arguments[6] = np.array([0, 0]), np.full(7, 199)
     world, weight = C["WORLD_LIMIT"], C["EXPRESSION_WEIGHT_LIMIT"]
-    assert in_place("decode_pose", arguments, [9])[0] == [world, -world, world, -ANGLE, ANGLE, -ANGLE, weight]
+    assert in_place("decode_pose", arguments, [11])[0] == [
+        world,
+        -world,
+        world,
+        -ANGLE,
+        ANGLE,
+        -ANGLE,
+        weight,
+    ]
 
 
 @pytest.mark.parametrize("step", [8, 4096, 15 << 24])
+@pytest.mark.parametrize("group_shift", [0, 3])
 @pytest.mark.parametrize("pattern", ["ramp", "two", "three", "random", "random walk"])
-def test_no_poses_leave_the_declared_ranges(step: int, pattern: str) -> None:
+def test_no_poses_leave_the_declared_ranges(step: int, group_shift: int, pattern: str) -> None:
     """From end to end of the range, until the moments have settled: executed with every range checked."""
-    rng, earlier, moments = np.random.default_rng(7), [0, 0, 0], [0] * 5
-    value = 0
+    rng, values, moments = np.random.default_rng(7), [0] * (HISTORY + 601), [[0] * 5 for _ in range(4)]
+    place, value = (0, group_shift, 599), 0
+    compiled_values, compiled_moments = np.array(values), np.array(moments)
     for n in range(600):
         value = {
             "ramp": min(-ANGLE + n * 64 * step, ANGLE),
@@ -425,18 +487,23 @@ def test_no_poses_leave_the_declared_ranges(step: int, pattern: str) -> None:
             "random": int(rng.integers(-ANGLE, ANGLE + 1)),
             "random walk": max(-ANGLE, min(ANGLE, value + int(rng.integers(-64, 65)) * step)),
         }[pattern]
-        assert abs(predicted(step, ANGLE, earlier, moments)) <= ANGLE
-        arrays = np.array(earlier), np.array(moments)
-        F["follow_component"](1, step, value, earlier, moments)
-        compiled("follow_component")(1, step, value, *arrays)
-        assert [a.tolist() for a in arrays] == [earlier, moments]
-    assert pattern != "two" or step != 8 or moments[0] > 66_000_000
+        f = F["coded_frame"](n, *place)
+        bank, spans = (
+            F["frame_bank"](f, *place),
+            [F[name](f, *place) for name in ("frame_span", "later_span")],
+        )
+        rest = HISTORY + f, *spans, bank, step, ANGLE, value
+        found = F["follow_component"](*rest, values, moments[bank])
+        assert abs(found) <= ANGLE
+        assert compiled("follow_component")(*rest, compiled_values, compiled_moments[bank]) == found
+        assert compiled_values.tolist() == values and compiled_moments.tolist() == moments
+    assert pattern != "two" or step != 8 or group_shift or moments[0][0] > 66_000_000
 
 
 def test_the_determinant_is_positive_where_the_moments_are_largest() -> None:
     most = 64 * 1023**2 + 63
     for sign in (1, -1):
-        assert abs(predicted(8, ANGLE, [0, 5, 5], [most, sign * most, most, sign * most, -most])) <= 40
+        assert abs(predicted(0, 5, 5, [most, sign * most, most, sign * most, -most])) <= 40
 
 
 # 8.3.3

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import spec
 from reference_decoder import jit
-from reference_decoder.payload import AccountingPort, FastReadPort, compiled, write_payload
+from reference_decoder.payload import AccountingPort, FastReadPort, compiled, int_zeros, write_payload
 from reference_decoder.units import crc32
 from spec.bits import BitReader, BitWriter
 from spec.errors import StreamError
 from spec.load import Element
-from spec.ports import ReadPort, WritePort, chosen
+from spec.ports import ReadPort, WritePort, chosen, fresh_contexts
 from spec.walk import walk
 
 STANDARD = spec.standard()
@@ -119,7 +119,7 @@ def test_the_library_checksum_is_that_of_the_document(data: bytes) -> None:
 
 HEADER = {
     "joint_count": 3, "gaussian_count": 9, "chunk_size": 9, "chunk_count": 9, "sh_degree": 1, "influence_limit": 3,
-    "skin_weight_bits": 4, "expression_count": 2, "frame_count": 2, "key_flag": 1,
+    "skin_weight_bits": 4, "expression_count": 2, "frame_count": 2, "key_flag": 1, "group_shift": 1,
     "component_count": 14, "position_bits": 3, "scale_step": 900, "scale_blur": 900000,
     "surface_neighbour": np.array([[max(n - 1, 0), n // 2] for n in range(9)]),
 }  # fmt: skip
@@ -168,14 +168,24 @@ def test_compiled_payloads_are_the_interpreted_ones(structure: str, seed: int) -
 
 def fresh(structure: str) -> dict[str, Any]:
     """The arrays that a persistent payload of a key unit starts with."""
-    return {name: np.zeros(14, np.int64) for name in STANDARD.persistent_arrays(structure)}
+    return {name: np.zeros(56, np.int64) for name in STANDARD.persistent_arrays(structure)}
 
 
 def contexts_of(structure: str) -> np.ndarray:
     """The contexts that a payload of a key unit starts with."""
-    contexts = np.zeros(2 * STANDARD.context_count(structure), np.int64)
-    jit.function("reset_contexts")(contexts, len(contexts) // 2)
-    return contexts
+    functions = {name: jit.function(name) for name in ("reset_contexts", "start_sets")}
+    return fresh_contexts(STANDARD, structure, functions, int_zeros)
+
+
+def test_contexts_start_with_what_the_syntax_names() -> None:
+    """Context 8 of the shifts is even; the first two of class 2 start at 251/256 and 204/256, its seventh is even."""
+    contexts, first = (
+        contexts_of("motion_frames").reshape(-1, 2),
+        STANDARD.context_bases["residual_magnitude"],
+    )
+    assert contexts[8].tolist() == [32768] * 2
+    rows = contexts[first + 3 * 47 :][:7]
+    assert rows[[0, 1, 6], 0].tolist() == [251 << 8, 204 << 8, 32768] and (rows[:, 0] == rows[:, 1]).all()
 
 
 def test_contexts_and_derived_arrays_go_on_until_a_key_unit() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import spec
 from reference_decoder import Camera, Decoder
-from reference_decoder.units import UnitReader, peek_motion
+from reference_decoder.units import UnitReader, motion_units
 from reference_encoder import float_model
 from reference_encoder.content import Avatar, ContentError, Gaussians, Motion, Rig
 from reference_encoder.encode import add_hashes, encode
@@ -80,7 +80,7 @@ def test_what_is_encoded_is_decoded_within_the_steps() -> None:
     "settings",
     [
         Settings(), Settings(random_access=0), Settings(frames_per_unit=1),
-        Settings(frames_per_unit=7, random_access=0.4),
+        Settings(frames_per_unit=7, random_access=0.4), Settings(group_shift=3), Settings(group_shift=1),
         Settings(chunk_size=33, checksums=False), Settings(influences=8, weight_bits=16),
         Settings(influences=1, weight_bits=9), Settings(effort=1), Settings(effort=9, opacity_power=1),
     ],
@@ -91,12 +91,12 @@ def test_every_structure_of_stream_decodes(settings: Settings) -> None:
     frames = list(decoder.frames())
     assert (len(frames), decoder.end_frame_count, decoder.errors) == (40, 40, [])
     units = list(UnitReader(data))
-    keys = [first for u in units if u.type == "motion" for key, first, _ in [peek_motion(data, u)] if key]
+    keys = [first for _, key, first, _ in motion_units(data) if key]
     assert keys == list(range(0, 40, {0: 40, 0.4: 12}.get(settings.random_access, 30)))
     assert all(
         (u.payload_end < u.end) == settings.checksums for u in units if u.type in ("canonical", "motion")
     )
-    longest = max(count for u in units if u.type == "motion" for _, _, count in [peek_motion(data, u)])
+    longest = max(count for *_, count in motion_units(data))
     assert longest <= settings.frames_per_unit
     assert sum(u.type == "canonical" for u in units) == -(-200 // settings.chunk_size)
     assert decoder.joint_names[2] == "joint 2" and decoder.expression_names[1] == "e1"

@@ -17,7 +17,7 @@ from reference_encoder.content import Motion
 from reference_encoder.encode import encode
 from reference_encoder.motion_model import motion_model, step_codes
 from reference_encoder.motion_search import search
-from reference_encoder.motion_units import key_frames
+from reference_encoder.motion_units import planned_units
 from reference_encoder.quantise import Settings
 from tools.bench_rd_motion import pose_errors, skeleton_avatar
 
@@ -43,12 +43,20 @@ def motion_bytes(data: bytes) -> list[int]:
     return [unit.end - unit.start for unit in UnitReader(data) if unit.type == "motion"]
 
 
-@pytest.mark.parametrize("tolerance", [0.0001, 0.001, 0.003])
-def test_errors_stay_within_their_limits_and_poses_are_those_of_the_decoder(tolerance: float) -> None:
+@pytest.mark.parametrize(("tolerance", "group_shift"), [(0.0001, 0), (0.001, 3), (0.003, 0), (0.003, 2)])
+def test_errors_stay_within_their_limits_and_poses_are_those_of_the_decoder(
+    tolerance: float, group_shift: int
+) -> None:
     avatar, motion = skeleton_avatar(), smooth()
-    settings = Settings(motion_tolerance=tolerance, shell_tolerance=1.5 * tolerance, random_access=0.5)
+    settings = Settings(
+        motion_tolerance=tolerance,
+        shell_tolerance=1.5 * tolerance,
+        random_access=0.5,
+        group_shift=group_shift,
+        frames_per_unit=11,
+    )
     model = motion_model(avatar, motion)
-    found = search(model, step_codes(model, settings), key_frames(motion, settings), settings)
+    found = search(model, step_codes(model, settings), planned_units(motion, settings, 128), settings)
     poses = decoded(encode(avatar, motion, settings))
     assert np.array_equal(poses, found.poses)
     joint, shell = pose_errors(avatar, motion, poses)
@@ -75,7 +83,7 @@ def test_a_frame_that_repeats_costs_next_to_nothing() -> None:
     )
     settings = Settings(random_access=0, checksums=False, frames_per_unit=20)
     sizes = motion_bytes(encode(skeleton_avatar(), still, settings))
-    assert sizes[-1] < 20  # 20 frames of 168 components, 7 bytes of headers among them
+    assert sizes[-1] < 20  # 20 frames of 168 components, 4 bytes of headers among them
 
 
 def test_what_cannot_be_kept_is_made_as_good_as_the_finest_steps_allow() -> None:
@@ -106,11 +114,11 @@ def test_costs_by_hand() -> None:
         [STANDARD.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
     )
     contexts = np.full(2 * STANDARD.context_count("motion_frames"), 32768)
-    magnitudes, signs, shifts = motion_search._costs(contexts, bases)
+    magnitudes, signs, shifts = motion_search._costs(contexts, bases, 0)
     assert magnitudes[4, [0, 1, 2, 3, 5, 15]].tolist() == [1, 2, 4, 4, 6, 8]
     assert (signs == 1).all() and (shifts == 2).all()
     contexts[2 * (bases[1] + 47 * 3) :][:2] = 57344  # a probability of 7/8 for 0 in class 3
-    magnitudes = motion_search._costs(contexts, bases)[0]
+    magnitudes = motion_search._costs(contexts, bases, 3)[0]
     assert magnitudes[3, 0] == pytest.approx(math.log2(8 / 7)) and magnitudes[3, 1] == 4
     assert magnitudes[2, 1] == 2
 
@@ -123,10 +131,10 @@ def test_contexts_adapt_as_those_of_the_encoder_do() -> None:
         [STANDARD.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
     )
     ours = np.full(2 * STANDARD.context_count("motion_frames"), 32768)
-    motion_search._adapt(ours, bases, symbols, 2, classes, sets)
+    motion_search._adapt(ours, bases, 1, symbols, 2, classes, sets)
     theirs, engine, output = [32768] * len(ours), [0, 0, 0], [0] * 4000
     F["start_encoder"](engine)
-    F["encode_tree"](output, engine, theirs, int(bases[0]), 2, 2)
+    F["encode_tree"](output, engine, theirs, int(bases[0]) + 3, 2, 2)
     for k, class_, sign_set in zip(symbols.tolist(), classes.tolist(), sets.tolist(), strict=True):
         F["encode_magnitude"](output, engine, theirs, int(bases[1]) + 47 * class_, 0, abs(k))
         if k:

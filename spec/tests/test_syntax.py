@@ -29,6 +29,7 @@ PLACE = {
     "active_generator",
     "bytes_left",
     "next_frame",
+    "next_order",
     "next_update",
     "payload_left",
     "surface_neighbour",
@@ -91,7 +92,10 @@ def test_every_name_in_an_expression_is_defined_before_it() -> None:
     assert unresolved(STANDARD.structures["avatar_header"].nodes, headers) == []
     for structure in ("canonical_unit", "expression_unit", "motion_unit"):
         assert (
-            unresolved(STANDARD.structures[structure].nodes, headers | {"next_frame", "surface_neighbour"})
+            unresolved(
+                STANDARD.structures[structure].nodes,
+                headers | {"next_frame", "next_order", "surface_neighbour"},
+            )
             == []
         )
 
@@ -194,10 +198,10 @@ def test_context_bases_by_hand() -> None:
     assert STANDARD.context_bases["offset_flag"] == 0
     assert STANDARD.context_bases["offset_residual"] == 12
     assert STANDARD.context_count("expression_offsets") == 12 + 24 * 47
-    # a tree of 2 bins for the shift, 15 sets of 47 for magnitudes, 4 for signs
-    assert STANDARD.context_bases["residual_magnitude"] == 3
-    assert STANDARD.context_bases["residual_sign"] == 3 + 15 * 47
-    assert STANDARD.context_count("motion_frames") == 3 + 15 * 47 + 4
+    # four sets of a tree of 2 bins for the shift, 15 sets of 47 for magnitudes, 4 for signs
+    assert STANDARD.context_bases["residual_magnitude"] == 12
+    assert STANDARD.context_bases["residual_sign"] == 12 + 15 * 47
+    assert STANDARD.context_count("motion_frames") == 12 + 15 * 47 + 4
 
 
 @pytest.mark.parametrize(
@@ -219,9 +223,26 @@ def test_context_bases_by_hand() -> None:
         ("weight_residual", {"k": range(8), "same_joints_flag": [[0], [1]], "i": [0]}),
         (
             "residual_magnitude",
-            {"key_frame": [0, 1], "n": [0], "residual_mean": [[0], [24], [65280]], **ALONE},
+            {
+                "key_frame": [0, 1],
+                "n": [0],
+                "bank": [0],
+                "component_count": [1],
+                "residual_mean": [[0], [24], [65280]],
+                **ALONE,
+            },
         ),
-        ("residual_sign", {"key_frame": [0, 1], "n": [0], "previous_sign": [[0], [1], [2]]}),
+        (
+            "residual_sign",
+            {
+                "key_frame": [0, 1],
+                "n": [0],
+                "bank": [0],
+                "component_count": [1],
+                "previous_sign": [[0], [1], [2]],
+            },
+        ),
+        ("step_shift", {"bank": range(4)}),
         (
             "offset_flag",
             {"offset_flag": [[0], [1]], "offset_value": FAR, "surface_neighbour": [[[0, 0]]], **ALONE},

@@ -215,9 +215,9 @@ def test_shipped_structures_with_coded_payload_round_trip(structure: str) -> Non
     known = {
         name: header[name] for name in (e.name for e in STANDARD.elements("avatar_header")) if name in header
     }
-    known["next_frame"] = 0
+    known |= {"next_frame": 0, "next_order": 0}
     known["surface_neighbour"] = [[0, 0]] * known["gaussian_count"]
-    presets = {"frame_count": 1, "first_frame": 0, "key_flag": 1}
+    presets = {"several_flag": 1, "frame_count": 3, "first_frame": 0, "key_flag": 1, "group_shift": 1}
     limits = dict.fromkeys(STANDARD.limits, 1 << 30)
     writer, written = BitWriter(), {**limits, **known}
     port = WritePort(STANDARD, written, writer, F, chosen(random.Random(structure), presets))

@@ -89,6 +89,7 @@ def encode(
     from reference_encoder.content import ContentError
     from reference_encoder.encode import add_hashes
     from reference_encoder.encode import encode as encode_stream
+    from reference_encoder.motion_units import key_interval
     from spec.errors import StreamError
     from tools import encoding
 
@@ -112,7 +113,7 @@ def encode(
         except StreamError as error:  # the writer keeps the rules of the standard as the reader does
             raise ContentError(f"the format cannot hold this: {error.message}") from error
         if hashes != "none":
-            every = encoding.key_interval(settings, clip) if hashes == "key" else 1
+            every = key_interval(clip, settings) if hashes == "key" else 1
             data = add_hashes(data, stages, every=every, progress=progress)
     output.write_bytes(data)
     report(output, data, as_json)
