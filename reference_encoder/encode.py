@@ -14,7 +14,7 @@ from reference_decoder.units import UnitReader, level_limits, motion_units
 from reference_encoder.content import Avatar, ContentError, Motion
 from reference_encoder.motion_model import motion_model
 from reference_encoder.motion_units import motion_stream
-from reference_encoder.quantise import Settings, Steps, check_avatar, rest_offsets, to_integers
+from reference_encoder.quantise import Settings, Steps, check_avatar, rest_offsets, step_elements, to_integers
 from reference_encoder.structural import prepared, refined, structural_units
 from reference_encoder.units import unit
 
@@ -51,6 +51,8 @@ def encode(
     header["step_code"], motions = motion_stream(model, motion, settings, limits | header, progress)
     known = limits | sequence | header
     ready = refined(ready, known, settings, progress)
+    header |= step_elements(ready.steps)
+    known |= header
     stream = [
         unit("sequence", sequence, {}, checksum=settings.checksums),
         unit("avatar", header, limits, checksum=settings.checksums),
@@ -97,15 +99,8 @@ def headers(
         "sh_degree": gaussians.sh_degree,
         "influence_limit": settings.influences - 1,
         "skin_weight_bits": settings.weight_bits - 9,
-        "position_step": steps.position,
-        "scale_step": steps.scale,
-        "gaussian_rotation_step": steps.rotation,
-        "scale_blur": steps.blur,
-        "opacity_step": steps.opacity,
-        "opacity_power": steps.opacity_power,
-        "sh_step": steps.sh,
+        **step_elements(steps),
         "expression_count": len(avatar.expression_names),
-        "expression_offset_step": steps.expression_offset,
     }
     sequence = {
         "signature": int.from_bytes(b"HGA1", "big"),

@@ -20,30 +20,30 @@ from reference_encoder.quantise import (
     spatial_order,
     to_integers,
 )
-from reference_encoder.sensitivity import Sensitivity
+from reference_encoder.search import search_appearance, search_geometry
+from reference_encoder.sensitivity import Sensitivity, thinness
 
 _C = spec.standard().constant_values
 _split_node, _place_node = jit.function("split_node"), jit.function("place_node")
-_neighbour_mean, _rotation_shift = jit.function("neighbour_mean"), jit.function("rotation_shift")
-_widened_scale, _find_neighbours = jit.function("widened_scale"), jit.function("find_neighbours")
-_zero_probability, _update_context = jit.function("zero_probability"), jit.function("update_context")
-_moved_mean = jit.function("moved_mean")
+_find_neighbours, _moved_mean = jit.function("find_neighbours"), jit.function("moved_mean")
 
-COARSEST = 6
-_DEAD_ZONE = 0.45
-_GEOMETRY_VALUES, _APPEARANCE_VALUES = 9, 4
+_DIRECTIONAL = 0.3  # of an error of colour in one direction is left when the colour of band 0 makes up for it
+_LEAST_ROOT = 0.02  # of opacities, for how much they change with their roots
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """§7.3 The Gaussians of an avatar as integers of the base steps, and what a doubled step would spoil."""
+    """§7.3 The Gaussians of an avatar as integers of the base steps, and what their errors do to pictures."""
 
     position: np.ndarray  # (N, 3)
     scale: np.ndarray  # (N, 3) binary logarithms of widened scales over the blur
     rotation: np.ndarray  # (N, 3)
     appearance: np.ndarray  # (N, 4) root of the opacity, luma, two chroma components
     sh: np.ndarray  # (N, K) luma and chroma of the other coefficients
-    spoilt: np.ndarray  # (N, 2) squared error in the pictures of geometry and appearance at the base steps
+    felt: (
+        np.ndarray
+    )  # (N, 9) squared error in pictures of an error of one base step: position, scales, rotation,
+    # root of the opacity, one colour component
     joints: np.ndarray  # (N, 8)
     weights: np.ndarray  # (N, 8)
     influences: np.ndarray  # (N,)
@@ -73,7 +73,7 @@ def quantised(avatar: Avatar, steps: Steps, settings: Settings, seen: Sensitivit
         rotation=to_integers(vectors, steps.rotation / 2**28),
         appearance=np.concatenate([root, colour[:, 0]], axis=1),
         sh=colour[:, 1:].reshape(g.count, -1),
-        spoilt=np.zeros((g.count, 2)) if seen is None else spoilt(seen, scales, turns, roots, blur, steps),
+        felt=np.ones((g.count, 9)) if seen is None else felt(seen, scales, turns, roots, blur, steps),
         joints=joints,
         weights=weights,
         influences=influences,
@@ -98,25 +98,22 @@ def luma_chroma(colour: np.ndarray) -> np.ndarray:
     return np.stack([rest + ((green - rest) >> 1), orange, green - rest], axis=-1)
 
 
-def spoilt(
+def felt(
     seen: Sensitivity, scales: np.ndarray, turns: np.ndarray, roots: np.ndarray, blur: float, steps: Steps
 ) -> np.ndarray:
-    """(N, 2) squared error in the pictures that the base steps make: geometry, appearance (levels squared)."""
-    thin = np.minimum(((scales**2 + blur**2) / scales**2) ** 2, 1e4)
-    octave = np.einsum("ni,nij->nj", seen.scale, turns) * np.log(2) ** 2 * thin
+    """(N, 9) squared change of the pictures (levels squared) for one base step of each kind of value."""
+    octave = np.einsum("ni,nij->nj", seen.scale, turns) * np.log(2) ** 2 * thinness(scales, blur)
     turn = np.einsum("ni,nij->nj", seen.rotation, turns)
-    square = scales**2 + blur**2
-    a, b = np.roll(square, -1, axis=1), np.roll(square, -2, axis=1)
-    alike = np.maximum(np.abs(a - b) / np.maximum(a, b), 2.0 ** -_C["ROTATION_SHIFT_MAX"])
-    geometry = (
-        3 * seen.position * (steps.position / 2**20) ** 2
-        + octave.sum(axis=1) * (steps.scale / 2**16) ** 2
-        + (turn / alike**2).sum(axis=1) * (steps.rotation / 2**28) ** 2
-    )
     power = steps.opacity_power
-    root = seen.opacity * (power * np.maximum(roots, 0.02) ** (power - 1)) ** 2 * (steps.opacity / 2**14) ** 2
-    colour = seen.colour * (3 + 4 * 0.5 + 4 * 0.75) * (steps.sh[0] / 2**12) ** 2
-    return np.stack([geometry, root + colour], axis=1) / 12
+    slope = power * np.maximum(roots, _LEAST_ROOT) ** (power - 1)
+    columns = [
+        seen.position[:, None] * (steps.position / 2**20) ** 2,
+        octave * (steps.scale / 2**16) ** 2,
+        turn * (steps.rotation / 2**28) ** 2,
+        (seen.opacity * slope**2)[:, None] * (steps.opacity / 2**14) ** 2,
+        seen.colour[:, None] * (steps.sh[0] / 2**12) ** 2,
+    ]
+    return np.concatenate(columns, axis=1)
 
 
 def chunks(values: Quantised, size: int) -> list[np.ndarray]:
@@ -148,30 +145,47 @@ def chunk_values(part: Quantised, steps: Steps, theta: float) -> dict[str, Any]:
     one_side, upper, lower = _grow(_keys(part.position), bits, cell, level)
     neighbour = np.zeros((len(local), 2), np.int64)
     _find_neighbours(cell, len(cell), _C["NEIGHBOUR_WINDOW"], neighbour)
-    coarseness = np.zeros((len(local), 2), np.int64)
-    if theta > 0:
-        price = 2 * np.log(2) * theta
-        _choose(part.spoilt[:, 0], price, _GEOMETRY_VALUES, neighbour, coarseness, 0)
-        _choose(part.spoilt[:, 1], price, _APPEARANCE_VALUES, neighbour, coarseness, 1)
-    geometry, appearance = coarseness[:, :1], coarseness[:, 1:]
     unread = (level[:, None] + np.arange(3)) // 3
-    dropped = np.minimum(geometry, level[:, None] // 3)
-    scale_residual, scale_value = _predicted(part.scale, geometry.repeat(3, 1), neighbour)
-    chroma = appearance + np.array([0, 0, 1, 1])
-    appearance_residual, _ = _predicted(part.appearance, chroma, neighbour)
+    low, price = local & ((1 << unread) - 1), 2 * np.log(2) * theta
+    found = _searched(part, low, unread, neighbour, steps, price)
+    dropped = np.minimum(found["coarseness"][:, :1], level[:, None] // 3)
     return {
         "chunk_origin": origin,
         "position_bits": bits,
         "one_side_flag": one_side,
         "upper_flag": upper,
         "lower_count": lower,
-        "coarseness": coarseness,
-        "position_low": (local & ((1 << unread) - 1)) >> dropped,
-        "scale_residual": scale_residual,
-        "rotation_residual": _turned(part.rotation, geometry, scale_value, steps.scale, steps.blur),
-        "appearance_residual": appearance_residual,
-        "sh_residual": _rounded(part.sh, appearance + (np.arange(part.sh.shape[1]) % 3 > 0)),
+        "position_low": low >> dropped,
+        **found,
         **skin_values(part.joints, part.weights, part.influences, neighbour),
+    }
+
+
+def _searched(
+    part: Quantised, low: np.ndarray, unread: np.ndarray, neighbour: np.ndarray, steps: Steps, price: float
+) -> dict[str, np.ndarray]:
+    """§5.6 The elements of a chunk that trade bits for errors."""
+    coarseness = np.zeros((len(low), 2), np.int64)
+    scale, rotation = np.zeros_like(part.scale), np.zeros_like(part.rotation)
+    look, sh = np.zeros_like(part.appearance), np.zeros_like(part.sh)
+    shape = (
+        part.scale,
+        part.rotation,
+        np.ascontiguousarray(part.felt[:, :7]),
+        neighbour,
+        steps.scale,
+        steps.blur,
+    )
+    search_geometry(low, unread, *shape, price, coarseness, scale, rotation)
+    bands = np.repeat(np.array(steps.sh, np.float64), 2 * np.arange(len(steps.sh)) + 1)[1:]
+    colour = np.ascontiguousarray(part.felt[:, 7:]), _DIRECTIONAL * (bands / steps.sh[0]) ** 2
+    search_appearance(part.appearance, part.sh, *colour, neighbour, price, coarseness, look, sh)
+    return {
+        "coarseness": coarseness,
+        "scale_residual": scale,
+        "rotation_residual": rotation,
+        "appearance_residual": look,
+        "sh_residual": sh,
     }
 
 
@@ -249,73 +263,6 @@ def _grow(key, bits, cell, cell_level):
         flags += 1
         open_nodes = _split_node(node, open_nodes, count)
     return one_side[:flags], upper[:uppers], lower[:splits]
-
-
-@njit(**jit.OPTIONS)
-def _choose(spoilt, price, values, neighbour, coarseness, column):
-    """Gaussian by Gaussian the coarseness of least cost: what it spoils, less the bits that it saves."""
-    contexts = np.full(2 * 7 * 7, 32768, np.int64)
-    for i in range(len(spoilt)):
-        first = 7 * _neighbour_mean(coarseness, neighbour, i, column)
-        best, least = 0, np.inf
-        for candidate in range(COARSEST + 1):
-            bits, n = 0.0, 1
-            for level in range(3):
-                bin = candidate >> (2 - level) & 1
-                zero = _zero_probability(contexts, first + n - 1)
-                bits -= np.log2((zero if bin == 0 else 32768 - zero) / 32768)
-                n = 2 * n + bin
-            cost = spoilt[i] * 4.0**candidate + price * (bits - values * candidate)
-            if cost < least:
-                best, least = candidate, cost
-        coarseness[i, column] = best
-        n = 1
-        for level in range(3):
-            bin = best >> (2 - level) & 1
-            _update_context(contexts, first + n - 1, bin)
-            n = 2 * n + bin
-
-
-@njit(**jit.OPTIONS)
-def _nearest(value, coarse):
-    """The nearest multiple of 1 << coarse, in such multiples, 0 and 1 a little nearer than the others."""
-    size = abs(value) / (1 << coarse)
-    steps = int(size + (_DEAD_ZONE if size < 1.5 else 0.5))
-    return -steps if value < 0 else steps
-
-
-@njit(**jit.OPTIONS)
-def _predicted(values, coarse, neighbour):
-    residual, coded = np.zeros_like(values), np.zeros_like(values)
-    for i in range(values.shape[0]):
-        for c in range(values.shape[1]):
-            prediction = _neighbour_mean(coded, neighbour, i, c)
-            residual[i, c] = _nearest(values[i, c] - prediction, coarse[i, c])
-            coded[i, c] = prediction + (residual[i, c] << coarse[i, c])
-    return residual, coded
-
-
-@njit(**jit.OPTIONS)
-def _rounded(values, coarse):
-    residual = np.zeros_like(values)
-    for i in range(values.shape[0]):
-        for c in range(values.shape[1]):
-            residual[i, c] = _nearest(values[i, c], coarse[i, c])
-    return residual
-
-
-@njit(**jit.OPTIONS)
-def _turned(values, coarse, scale_value, scale_step, scale_blur):
-    """§7.3.4 Rotations in steps that the decoded scales of their axes allow."""
-    residual = np.zeros_like(values)
-    widened = np.zeros(3, np.int64)
-    for i in range(len(values)):
-        for c in range(3):
-            widened[c] = _widened_scale(scale_value[i, c], scale_step, scale_blur)
-        for c in range(3):
-            shift = coarse[i, 0] + _rotation_shift(widened[(c + 1) % 3], widened[(c + 2) % 3])
-            residual[i, c] = _nearest(values[i, c], min(COARSEST, shift))
-    return residual
 
 
 @njit(**jit.OPTIONS)

@@ -7,6 +7,7 @@ nearest multiple, halves upward.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -22,17 +23,20 @@ class Settings:
     """What the encoder may trade: quantiser steps in physical units, and the structure of the stream."""
 
     effort: int = 5  # 1 to 9: how much is tried, see `structural.py`
-    picture_step: float = 0.4  # error that a picture may have, in 8-bit levels; from effort 2 on
+    picture_step: float = 0.4  # error of a picture in 8-bit levels; all steps follow from it
     pruning: float = 5.0  # Gaussians are left out if the pictures change so little; 0 for none
-    position_step: float = 2.0**-13  # m; the finest steps are a quarter of these from effort 2 on
+    position_step: float = 2.0**-13  # m; steps of Gaussians are for effort 1, others begin to look here
     scale_step: float = 1 / 24  # octaves
     rotation_step: float = 1 / 64  # rad, of Gaussians
     opacity_step: float = 1 / 256
     colour_step: float = 1 / 64  # spherical harmonics band 0, in units of the coefficient
     sh_step: float = 1 / 32  # bands 1 to 3
-    opacity_power: int = 3  # 1 to 3: faint Gaussians have the finer steps, the greater it is
-    scale_blur: float = 0.0  # m by which quantised scales are widened; 0 for a 1600th of the size
+    opacity_power: int = 0  # 1 to 3: faint Gaussians have the finer steps, the greater it is; 0 to choose
+    scale_blur: float = 0.0  # m by which quantised scales are widened; 0 to choose
     smallest_scale: float = 2.0**-14  # m; thinner Gaussians look the same
+    face_priority: float = (
+        1.0  # how many times smaller errors of face and hands shall be than those of the rest
+    )
     influences: int = 4
     weight_bits: int = 12
     expression_step: float = 1.154e-4  # m; leaves errors of 0.1 mm
@@ -64,6 +68,20 @@ class Steps:
     expression_offset: int  # Q.20 m
 
 
+def step_elements(steps: Steps) -> dict[str, Any]:
+    """§5.5 The elements of the avatar header that say the steps of Gaussians."""
+    return {
+        "position_step": steps.position,
+        "scale_step": steps.scale,
+        "gaussian_rotation_step": steps.rotation,
+        "scale_blur": steps.blur,
+        "opacity_step": steps.opacity,
+        "opacity_power": steps.opacity_power,
+        "sh_step": steps.sh,
+        "expression_offset_step": steps.expression_offset,
+    }
+
+
 def to_integers(values: np.ndarray | float, quantum: float) -> np.ndarray:
     """The nearest multiples of `quantum`, halves upward: the standard's only way from float to integer."""
     return np.floor(np.asarray(values, np.float64) / quantum + 0.5).astype(np.int64)
@@ -78,22 +96,20 @@ def integer_steps(avatar: Avatar, settings: Settings) -> Steps:
     # Quantised values must reach their largest: the 63 degrees that `small_rotations` leaves in 20 bits; and the
     # difference of two offsets must fit 18 bits.
     # The coordinates of a chunk must fit 21 bits.
-    finer = 4 if settings.effort > 1 else 1
     positions = avatar.gaussians.positions
     size = float(np.ptp(positions, axis=0).max())
     blur = np.log2(np.clip(settings.scale_blur or size / 1600, 2.0**-20, 1)) - _C["LOG_SCALE_MIN"] / 2**16
     farthest = float(np.abs(avatar.expressions).max(initial=0.0))
     degree = avatar.gaussians.sh_degree
     return Steps(
-        position=step(settings.position_step / finer, 20, 1 + int(size / 2), 262144),
-        scale=step(settings.scale_step / finer, 16, 1, 524288),
-        rotation=step(settings.rotation_step / finer, 28, 282, 134217728),
+        position=step(settings.position_step, 20, 1 + int(size / 2), 262144),
+        scale=step(settings.scale_step, 16, 1, 524288),
+        rotation=step(settings.rotation_step, 28, 282, 134217728),
         blur=step(blur, 16, 0, 1638400),
-        opacity=step(settings.opacity_step / finer, 14, 1, 16384),
-        opacity_power=settings.opacity_power,
+        opacity=step(settings.opacity_step, 14, 1, 16384),
+        opacity_power=settings.opacity_power or 3,
         sh=tuple(
-            step((settings.sh_step if b else settings.colour_step) / finer, 12, 1, 16384)
-            for b in range(degree + 1)
+            step(settings.sh_step if b else settings.colour_step, 12, 1, 16384) for b in range(degree + 1)
         ),
         expression_offset=step(
             settings.expression_step, 20, 1 + int(min(farthest, 2) * 2**20 / 65535), 262144

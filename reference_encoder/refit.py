@@ -32,14 +32,19 @@ def refit_colours(
 
     def error(pair: tuple[View, np.ndarray]) -> tuple[Blending, np.ndarray]:
         view, picture = pair
-        factors = to_integers(view.blends @ decoded.factor, 1)
-        mean, blends = to_integers(view.positions, 2.0**-20), to_integers(view.blends, 2.0**-30)
-        records = project(mean, factors, blends, decoded.opacity, sh, view.camera).records
-        parts, made = blending(records, view.camera)
+        parts, made = blending(decoded_projected(decoded, view, sh), view.camera)
         return parts, picture - made
 
     found = in_threads(error, list(zip(views, pictures, strict=True)))
     return colours + _least_squares(found, len(colours), rounds) / DC
+
+
+def decoded_projected(decoded: Canonical, view: View, sh: np.ndarray | None = None) -> np.ndarray:
+    """§9.6 (M, 11) the projected list of decoded Gaussians, with other coefficients if `sh` is given."""
+    factors = to_integers(view.blends @ decoded.factor, 1)
+    mean, blends = to_integers(view.positions, 2.0**-20), to_integers(view.blends, 2.0**-30)
+    colours = decoded.sh if sh is None else sh
+    return project(mean, factors, blends, decoded.opacity, colours, view.camera).records
 
 
 def _least_squares(found: Sequence[tuple[Blending, np.ndarray]], count: int, rounds: int) -> np.ndarray:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
+import spec
 from reference_decoder import Camera, jit
 from reference_decoder.rendering import project
 from reference_encoder.blending import LEAST_TRANSMITTANCE, MOST_ALPHA, in_threads, reach
 from reference_encoder.content import Avatar, Gaussians, Motion
 from reference_encoder.float_model import blend_matrices, forward_kinematics, rotation_matrix
 
+_C = spec.standard().constant_values
 _SIZE = 512
 _FIELD_OF_VIEW = 0.5
 DC = 0.28209479177387814  # a spherical harmonics coefficient of band 0 counts so much in the colour
+
+_FINE = re.compile(r"head|jaw|eye|face|hand|wrist|thumb|index|middle|pinky|little|finger|(?<![a-z])ring")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,33 @@ class Sensitivity:
             self.colour[rows],
             self.samples,
         )
+
+    def weighted(self, weights: np.ndarray) -> Sensitivity:
+        """With errors of the Gaussians counted so many times; weights (N,)."""
+        each = weights[:, None]
+        return Sensitivity(
+            self.position * weights,
+            self.scale * each,
+            self.rotation * each,
+            self.opacity * weights,
+            self.colour * weights,
+            self.samples,
+        )
+
+
+def importance(avatar: Avatar, priority: float) -> np.ndarray:
+    """(N,) what errors of each Gaussian count for, if those of face and hands shall be `priority` times smaller.
+
+    The logarithms have mean 0, so that the rest becomes as much coarser as about pays for it.
+    """
+    octaves = fine_share(avatar) * 2 * np.log2(priority)
+    return 2.0 ** (octaves - octaves.mean())
+
+
+def fine_share(avatar: Avatar) -> np.ndarray:
+    """(N,) how much of each Gaussian is face or hand: what joints move it that are named so."""
+    fine = [n for n, name in enumerate(avatar.rig.names) if _FINE.search(name.lower())]
+    return (avatar.skin_weights * np.isin(avatar.skin_joints, fine)).sum(axis=1)
 
 
 def ring(points: np.ndarray, count: int, phase: float, elevation: float) -> list[Camera]:
@@ -116,6 +148,18 @@ def sensitivity(
             best.samples + found.samples / len(groups),
         )
     return best
+
+
+def thinness(scales: np.ndarray, blur: float) -> np.ndarray:
+    """§7.3.3 (N, 3) how much more an error of a widened scale is felt in the scale, squared."""
+    return np.minimum(((scales**2 + blur**2) / scales**2) ** 2, 1e4)
+
+
+def unlikeness(scales: np.ndarray, blur: float) -> np.ndarray:
+    """§7.3.4 (N, 3) how far from a circle the section across each axis is: 1 for a line."""
+    square = scales**2 + blur**2
+    a, b = np.roll(square, -1, axis=1), np.roll(square, -2, axis=1)
+    return np.maximum(np.abs(a - b) / np.maximum(a, b), 2.0 ** -_C["ROTATION_SHIFT_MAX"])
 
 
 def projected(gaussians: Gaussians, view: View, smallest_scale: float) -> np.ndarray:

@@ -12,6 +12,7 @@ import spec
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Compiled
 from reference_decoder.units import UnitReader, read_unit
+from reference_encoder.balance import balanced
 from reference_encoder.blending import in_threads, picture_of
 from reference_encoder.content import Avatar, Gaussians, Motion
 from reference_encoder.gaussians import (
@@ -24,15 +25,46 @@ from reference_encoder.gaussians import (
     quantised,
     surface_neighbours,
 )
-from reference_encoder.quantise import Settings, Steps, integer_steps, to_integers
-from reference_encoder.refit import refit_colours
-from reference_encoder.sensitivity import View, poses, projected, ring, sensitivity
+from reference_encoder.quantise import Settings, Steps, integer_steps, step_elements, to_integers
+from reference_encoder.refit import decoded_projected, refit_colours
+from reference_encoder.sensitivity import Sensitivity, View, importance, poses, projected, ring, sensitivity
 from reference_encoder.units import unit
 
 _C = spec.standard().constant_values
-_ROUNDS = 10
+_VALUES = 14  # of a Gaussian, over which the error that a picture may have is shared out
+_RINGS = ((0.0, 0.0), (0.5, 0.35), (0.25, -0.2), (0.75, 0.15))  # (phase, elevation) around the rest pose
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a level of effort tries."""
+
+    cameras: int  # around the rest pose, 8 to a ring; 0: no pictures, all steps as the settings say
+    poses: int  # frames of the motion that are looked at besides
+    rounds: int  # of conjugate gradients by which colours are refitted; 0: they stay
+    blurs: tuple[float, ...] = ()  # factors on the blur that are tried to the end
+    powers: bool = False  # whether all powers of opacity are tried to the end
+
+
+EFFORTS = {
+    1: Effort(0, 0, 0),
+    2: Effort(4, 2, 0),
+    3: Effort(8, 4, 4),
+    4: Effort(12, 6, 6),
+    5: Effort(16, 8, 10),
+    6: Effort(24, 8, 14),
+    7: Effort(32, 12, 18),
+    8: Effort(32, 12, 18, (0.5, 2)),
+    9: Effort(32, 12, 18, (0.5, 0.7, 1.4, 2), True),
+}
+"""§5.5 Effort -> what it tries: more of everything from level to level."""
+
+
+def effort_of(settings: Settings) -> Effort:
+    """The nearest level there is."""
+    return EFFORTS[min(max(settings.effort, 1), max(EFFORTS))]
 
 
 @dataclass(frozen=True)
@@ -45,40 +77,46 @@ class Prepared:
     steps: Steps
     values: Quantised
     theta: float  # the squared error that a value may make in the pictures (levels squared)
+    settings: Settings  # those that the steps follow from
+    seen: Sensitivity | None  # of the avatar
 
 
 def prepared(avatar: Avatar, motion: Motion, settings: Settings, progress: Progress) -> Prepared:
     """§7.3 The avatar without the Gaussians that pictures do not need, and its integers."""
     seen, kept, theta = None, avatar, 0.0
-    if settings.effort > 1:
-        groups = views(avatar, motion, settings)
-        seen = sensitivity(avatar, groups, settings.smallest_scale, progress)
-        theta = settings.picture_step**2 * seen.samples / (14 * avatar.gaussians.count)
+    if effort_of(settings).cameras:
+        seen = sensitivity(avatar, views(avatar, motion, settings), settings.smallest_scale, progress)
+        theta = settings.picture_step**2 * seen.samples / (_VALUES * avatar.gaussians.count)
+        seen = seen.weighted(importance(avatar, settings.face_priority))
     if seen is not None and settings.pruning:
         needed = seen.opacity * np.maximum(avatar.gaussians.opacities, 1e-3) ** 2
         rows = np.flatnonzero(needed >= min(settings.pruning * theta, needed.max()))
         kept, seen = part_of(avatar, rows), seen.part(rows)
+    if seen is not None:
+        settings = balanced(kept.gaussians, seen, theta, settings)
     steps = integer_steps(kept, settings)
-    return Prepared(avatar, motion, kept, steps, quantised(kept, steps, settings, seen), theta)
+    values = quantised(kept, steps, settings, seen)
+    return Prepared(avatar, motion, kept, steps, values, theta, settings, seen)
+
+
+def changed(ready: Prepared, settings: Settings) -> Prepared:
+    """With other settings of steps."""
+    steps = integer_steps(ready.avatar, settings)
+    values = quantised(ready.avatar, steps, settings, ready.seen)
+    return replace(ready, steps=steps, values=values, settings=settings)
 
 
 def views(avatar: Avatar, motion: Motion, settings: Settings) -> list[list[View]]:
     """For each pose the views that decide where Gaussians may be coarse; the rest pose is the first."""
-    more = settings.effort >= 4
-    result = []
-    for n, (positions, blends) in enumerate(poses(avatar, motion, pose_count(motion, settings))):
-        cameras = ring(positions, 8 if n == 0 else 4, n / 4, 0.35 * (n % 2))
-        if n == 0 and more:
-            cameras += ring(positions, 8, 0.5, 0.35)
-        result.append([View(positions, blends, camera) for camera in cameras])
+    effort, result = effort_of(settings), []
+    moves = bool(motion.rotations.any() or motion.expressions.any())
+    for n, (positions, blends) in enumerate(poses(avatar, motion, min(motion.count, effort.poses) * moves)):
+        rings = [ring(positions, min(4, effort.cameras), n / 4, 0.35 * (n % 2))]
+        if n == 0:
+            counts = [min(8, effort.cameras - first) for first in range(0, effort.cameras, 8)]
+            rings = [ring(positions, count, *place) for count, place in zip(counts, _RINGS, strict=False)]
+        result.append([View(positions, blends, camera) for cameras in rings for camera in cameras])
     return result
-
-
-def pose_count(motion: Motion, settings: Settings) -> int:
-    """How many frames are looked at besides the rest pose."""
-    if not motion.rotations.any() and not motion.expressions.any():
-        return 0
-    return min(motion.count, 12 if settings.effort >= 7 else 8 if settings.effort >= 4 else 4)
 
 
 def part_of(avatar: Avatar, kept: np.ndarray) -> Avatar:
@@ -96,33 +134,63 @@ def part_of(avatar: Avatar, kept: np.ndarray) -> Avatar:
 
 
 def refined(ready: Prepared, known: Mapping[str, Any], settings: Settings, progress: Progress) -> Prepared:
-    """§7.3.6 With colours that make up for what the quantisation of all else spoils, from effort 3 on.
+    """§7.3.6 With colours that make up for what the quantisation of all else spoils, and the best of what is tried.
 
     `known` holds the elements of the headers.
     """
-    if settings.effort < 3:
+    effort = effort_of(settings)
+    if not effort.rounds:
         return ready
-    order = np.concatenate(chunks(ready.values, known["chunk_size"]))
-    decoded = decoded_gaussians(ready, known)
     shown = picked(views(ready.source, ready.motion, settings))
-    posed = replace(
-        part_of(ready.avatar, order), skin_joints=decoded.joint, skin_weights=np.array(decoded.weight) / 2**16
-    )
-    posed = replace(posed, gaussians=replace(posed.gaussians, positions=np.array(decoded.position) / 2**20))
-    again = picked(views(posed, ready.motion, settings))
-    looks = [replace(view, camera=source.camera) for view, source in zip(again, shown, strict=True)]
-    progress("colours", 0, 1)
-    pictures = in_threads(
-        lambda view: picture_of(
-            projected(ready.source.gaussians, view, settings.smallest_scale), view.camera
-        ),
-        shown,
-    )
-    colours = refit_colours(decoded, looks, pictures, posed.gaussians.sh[:, 0], _ROUNDS)
+    source, thin = ready.source.gaussians, settings.smallest_scale
+    pictures = in_threads(lambda view: picture_of(projected(source, view, thin), view.camera), shown)
+    own = ready.settings
+    tried = [own, *(replace(own, scale_blur=own.scale_blur * factor) for factor in effort.blurs)]
+    if effort.powers:
+        tried += [replace(own, opacity_power=power) for power in (1, 2, 3) if power != own.opacity_power]
+    results = []
+    for n, each in enumerate(tried):
+        progress("colours", n, len(tried))
+        fitted = refitted(changed(ready, each) if n else ready, known, shown, pictures, effort.rounds)
+        results.append((cost_of(fitted, known, shown, pictures) if len(tried) > 1 else 0.0, n, fitted))
+    progress("colours", len(tried), len(tried))
+    return min(results, key=lambda result: result[:2])[2]
+
+
+def refitted(
+    ready: Prepared, known: Mapping[str, Any], shown: list[View], pictures: list[np.ndarray], rounds: int
+) -> Prepared:
+    """§7.3.6 With colours that bring the decoded Gaussians nearest to the pictures of the source as `shown`."""
+    order = np.concatenate(chunks(ready.values, known["chunk_size"]))
+    decoded, _ = decoded_gaussians(ready, known)
+    looks = decoded_views(ready, order, decoded, shown)
+    colours = refit_colours(decoded, looks, pictures, ready.avatar.gaussians.sh[order, 0], rounds)
     appearance = ready.values.appearance.copy()
     appearance[order, 1:] = colour_values(colours[:, None], ready.steps)[:, 0]
-    progress("colours", 1, 1)
     return replace(ready, values=replace(ready.values, appearance=appearance))
+
+
+def decoded_views(ready: Prepared, order: np.ndarray, decoded: Canonical, shown: list[View]) -> list[View]:
+    """The views `shown` of decoded Gaussians, which are those of the avatar in another order."""
+    skin = {"skin_joints": decoded.joint, "skin_weights": np.array(decoded.weight) / 2**16}
+    posed = replace(part_of(ready.avatar, order), **skin)
+    posed = replace(posed, gaussians=replace(posed.gaussians, positions=np.array(decoded.position) / 2**20))
+    again = picked(views(posed, ready.motion, ready.settings))
+    return [replace(view, camera=source.camera) for view, source in zip(again, shown, strict=True)]
+
+
+def cost_of(
+    ready: Prepared, known: Mapping[str, Any], shown: list[View], pictures: list[np.ndarray]
+) -> float:
+    """What bits and errors of pictures cost together: halving the squared error is worth `_VALUES` / 2 bits each."""
+    order = np.concatenate(chunks(ready.values, known["chunk_size"]))
+    decoded, size = decoded_gaussians(ready, known)
+    made = in_threads(
+        lambda view: picture_of(decoded_projected(decoded, view), view.camera),
+        decoded_views(ready, order, decoded, shown),
+    )
+    error = sum(float(np.square(one - true).sum()) for one, true in zip(made, pictures, strict=True))
+    return np.log2(max(error, 1e-9)) * _VALUES / 2 + 8 * size / len(order)
 
 
 def picked(groups: list[list[View]]) -> list[View]:
@@ -131,18 +199,20 @@ def picked(groups: list[list[View]]) -> list[View]:
     return [*rest[:: 2 if others else 1], *(views[n % len(views)] for n, views in enumerate(others))]
 
 
-def decoded_gaussians(ready: Prepared, known: Mapping[str, Any]) -> Canonical:
-    """§7.3 What a decoder makes of the canonical units."""
+def decoded_gaussians(ready: Prepared, known: Mapping[str, Any]) -> tuple[Canonical, int]:
+    """§7.3 What a decoder makes of the canonical units, and their bytes."""
     engine = Compiled()
+    known = {**known, **step_elements(ready.steps)}
     values = {**known, "sh_step": engine.take(known["sh_step"])}
-    canonical = Canonical.empty(engine, values)
+    canonical, size = Canonical.empty(engine, values), 0
     for index, rows in enumerate(chunks(ready.values, known["chunk_size"])):
         part = chunk_values(ready.values.part(rows), ready.steps, ready.theta)
         data = unit("canonical", {"chunk_index": index, **part}, known)
         read = dict(values)
         read_unit(data, next(iter(UnitReader(data))), read, engine.read_port, {})
         canonical.add_chunk(engine, read)
-    return canonical
+        size += len(data)
+    return canonical, size
 
 
 def structural_units(

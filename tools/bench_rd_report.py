@@ -10,6 +10,7 @@ from typing import Any
 from reference_encoder.content import Gaussians
 from reference_encoder.splats import load_gaussians
 from tools import terminal
+from tools.bench_rd_effort import measure_effort, measure_face
 from tools.bench_rd_peers import static_peers
 from tools.bench_rd_static import StaticReport, measure_expressions, measure_static
 from tools.content import body_avatar, head_avatar
@@ -91,10 +92,38 @@ def expressions(progress: Progress) -> dict[str, Any]:
     return {"expressions": asdict(measured) | {"ratio": measured.bytes / measured.zstd}}
 
 
+def effort(
+    files: Sequence[Path], qualities: Sequence[float], output_dir: Path | None, progress: Progress
+) -> dict[str, Any]:
+    """{"effort": one report for each content}; draws the curves of the levels into `output_dir`."""
+    reports = []
+    for name, gaussians in contents(files):
+        measured = measure_effort(name, gaussians, qualities, progress)
+        report = asdict(measured)
+        if output_dir is not None:
+            title = f"{name}: {measured.gaussians:,} Gaussians, levels of effort"
+            each = {
+                f"effort {level.effort}": [(row.bytes / measured.gaussians, row.psnr) for row in level.rows]
+                for level in measured.levels
+            }
+            report["plots"] = [str(path) for path in plot(output_dir, f"effort_{name}", title, each)]
+        reports.append(report)
+    return {"effort": reports}
+
+
+def face(output_dir: Path | None, progress: Progress) -> dict[str, Any]:
+    """{"face": the shipped body}; puts pictures of its face into `output_dir`."""
+    return {"face": [asdict(measure_face("body", body_avatar(), output_dir, progress))]}
+
+
 def show(report: dict[str, Any]) -> None:
     """Prints every part of the report as a table."""
     for part in report.get("static", ()):
         _show_static(part)
+    for part in report.get("effort", ()):
+        _show_effort(part)
+    for part in report.get("face", ()):
+        _show_face(part)
     if "expressions" in report:
         _show_expressions(report["expressions"])
     if "motion" in report:
@@ -130,6 +159,35 @@ def _compared(entry: dict[str, Any]) -> tuple[str, str]:
     """What HGA needs of a peer's bytes at that peer's PSNR, and over its curve."""
     ratio = "-" if entry["ratio"] is None else f"{100 * entry['ratio']:.1f} %"
     return ratio, "" if entry["bd_rate"] is None else f"{entry['bd_rate']:+.1f} %"
+
+
+def _show_effort(part: dict[str, Any]) -> None:
+    columns = ("effort", "B/Gaussian at PSNR", "to the level below>", "to level 1>", "encode s>")
+    rows = []
+    for level in part["levels"]:
+        points = [f"{row['bytes'] / part['gaussians']:.2f} at {row['psnr']:.2f}" for row in level["rows"]]
+        rates = ["" if rate is None else f"{rate:+.2f} %" for rate in (level["to_below"], level["to_first"])]
+        rows.append((level["effort"], ", ".join(points), *rates, f"{level['rows'][-1]['encoding']:.1f}"))
+    terminal.table(f"{part['content']}: BD-rate of the levels of effort", columns, rows)
+    for path in part.get("plots", ()):
+        terminal.say(f"wrote {path}")
+
+
+def _show_face(part: dict[str, Any]) -> None:
+    columns = ("--face-priority", "picture step>", "bytes>", "face PSNR dB>", "all PSNR dB>")
+    rows = [
+        (
+            f"{row['priority']:g}",
+            f"{row['picture_step']:.3f}",
+            f"{row['bytes']:,}",
+            f"{row['face']:.2f}",
+            f"{row['all']:.2f}",
+        )
+        for row in part["rows"]
+    ]
+    terminal.table(f"{part['content']}: priority of the face at equal bytes", columns, rows)
+    for path in part.get("pictures", ()):
+        terminal.say(f"wrote {path}")
 
 
 def _show_expressions(part: dict[str, Any]) -> None:

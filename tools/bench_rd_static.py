@@ -148,7 +148,7 @@ def measure_static(
     total = len(qualities) + len(peers)
     _warm_up(gaussians)
     for done, quality in enumerate(sorted(qualities, reverse=True), 1):
-        report.hga.append(_hga_row(name, gaussians, quality, settings(quality), judge))
+        report.hga.append(hga_row(name, gaussians, quality, settings(quality), judge))
         progress(name, done, total)
     for done, peer in enumerate(peers, len(qualities) + 1):
         coded = peer.code(gaussians)
@@ -166,7 +166,8 @@ def _warm_up(gaussians: Gaussians) -> None:
         frame.render(ring(part, 16)[0])
 
 
-def _hga_row(name: str, gaussians: Gaussians, quality: float, settings: Settings, judge: Judge) -> Row:
+def hga_row(name: str, gaussians: Gaussians, quality: float, settings: Settings, judge: Judge) -> Row:
+    """One point of HGA's curve: the whole stream, its decoded pictures."""
     start = time.perf_counter()
     data = encode(alone(gaussians), still(1, 0), settings, names=False)
     encoded = time.perf_counter()

@@ -30,22 +30,23 @@ QUALITIES = {"high": 0.5, "normal": 1.0, "small": 2.0, "tiny": 4.0}
 """By how much each preset multiplies every quantiser step."""
 
 _HELP = {  # of the settings whose unit, which stands beside them in `Settings`, does not say all
-    "position_step": "Quantiser step of positions, m",
-    "scale_step": "Quantiser step of the sizes of Gaussians, octaves",
-    "rotation_step": "Quantiser step of the rotations of Gaussians, rad",
-    "opacity_step": "Quantiser step of opacities",
-    "colour_step": "Quantiser step of colours: spherical harmonics band 0, in units of the coefficient",
-    "sh_step": "Quantiser step of spherical harmonics bands 1 to 3, in units of the coefficient",
+    "position_step": "At effort 1: quantiser step of positions, m",
+    "scale_step": "At effort 1: quantiser step of the sizes of Gaussians, octaves",
+    "rotation_step": "At effort 1: quantiser step of the rotations of Gaussians, rad",
+    "opacity_step": "At effort 1: quantiser step of opacities",
+    "colour_step": "At effort 1: quantiser step of colours: spherical harmonics band 0, in units of the coefficient",
+    "sh_step": "At effort 1: quantiser step of spherical harmonics bands 1 to 3, in units of the coefficient",
     "smallest_scale": "Thinner Gaussians become as thick as this, m: they look the same",
+    "face_priority": "How many times smaller errors of face and hands shall be; the rest gets coarser for it",
     "influences": "Joints per Gaussian, 1 to 8",
     "weight_bits": "Skinning weights sum to 2 to this power, 9 to 16",
     "expression_step": "Quantiser step of expression offsets, m",
     "expression_weight_step": "Quantiser step of the weights of expressions in a frame",
-    "effort": "1 to 9: from 2 on pictures decide where Gaussians may be coarse, from 3 on colours make up for it, from 4 and 7 on there are more pictures",
-    "picture_step": "Error that a picture may have, in 8-bit levels, from effort 2 on",
+    "effort": "1 to 9: how much the encoder tries, as said above",
+    "picture_step": "Error that a picture may have, in 8-bit levels: from effort 2 on all steps of Gaussians follow",
     "pruning": "Leave Gaussians out if pictures change so little; 0 for none",
-    "opacity_power": "1 to 3: the greater, the finer the steps of faint Gaussians",
-    "scale_blur": "Quantised scales are widened by this, m; 0 for a 1600th of the size",
+    "opacity_power": "1 to 3: the greater, the finer the steps of faint Gaussians; 0 to choose",
+    "scale_blur": "Quantised scales are widened by this, m; 0 to choose",
     "motion_tolerance": "Largest error of a joint, m",
     "shell_tolerance": "Largest error of the body around a joint, m",
     "motion_quantum": "What one quantiser step of a joint moves, in motion tolerances",
@@ -58,6 +59,7 @@ _HELP = {  # of the settings whose unit, which stands beside them in `Settings`,
     "chunk_size": "Gaussians that decode together",
     "checksums": "Carry a checksum in each unit",
 }
+_MAY_BE_ZERO = ("random_access", "bitrate", "pruning", "opacity_power", "scale_blur")
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
 _STEPS = re.compile(r"_(step|tolerance)$")
 
@@ -88,7 +90,7 @@ def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool
             raise ContentError(
                 f"--{name.replace('_', '-')} {value}: a finite number, not negative, is needed"
             )
-        if value == 0 and name not in ("random_access", "bitrate") and not isinstance(value, bool):
+        if value == 0 and name not in _MAY_BE_ZERO and not isinstance(value, bool):
             raise ContentError(f"--{name.replace('_', '-')} must not be 0")
     delay = {"frames_per_unit": 1} if low_delay else {}
     return replace(scaled(QUALITIES[quality]), **(delay | chosen))  # type: ignore[arg-type]

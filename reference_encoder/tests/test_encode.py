@@ -127,8 +127,10 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("effort", [3, 9])
-@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize(
+    ("name", "effort"),
+    [*((name, 3) for name in EXTREMES), ("one Gaussian", 9), ("all in one place", 9)],
+)
 def test_extreme_content_passes_at_every_kind_of_effort(name: str, effort: int) -> None:
     subject = EXTREMES[name]()
     data = encode(subject, motion(1), Settings(effort=effort, chunk_size=17))

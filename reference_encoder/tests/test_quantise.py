@@ -53,9 +53,6 @@ def test_steps_by_hand() -> None:
     assert (steps.position, steps.scale, steps.opacity) == (1024, 32768, 256)
     steps = integer_steps(avatar(), Settings(effort=1, position_step=9, scale_step=0, opacity_step=3))
     assert (steps.position, steps.scale, steps.opacity) == (262144, 1, 16384)  # kept in their ranges
-    assert (
-        integer_steps(avatar(), Settings(position_step=2**-10)).position == 256
-    )  # a quarter: pictures may double it
     assert integer_steps(avatar(), Settings(position_step=0)).position == 2  # 2 m in 21 bits
     blur = integer_steps(avatar(), Settings(scale_blur=2**-9)).blur
     assert blur == 15 << 16  # counted from 2^-24 m

@@ -65,9 +65,13 @@ class _Factors(click.ParamType[tuple[float, ...]]):
 
 
 @bench.command()
-@click.option("--motion", is_flag=True, help="Measure motion only (the three may be combined).")
+@click.option("--motion", is_flag=True, help="Measure motion only (such options may be combined).")
 @click.option("--static", "still", is_flag=True, help="Measure static Gaussians only.")
 @click.option("--expressions", is_flag=True, help="Measure the head with its expressions only.")
+@click.option(
+    "--effort", is_flag=True, help="Measure the nine levels of effort only, on parts of the content."
+)
+@click.option("--face", is_flag=True, help="Measure --face-priority only, on the shipped body.")
 @click.option(
     "--content",
     "files",
@@ -90,6 +94,8 @@ def rd(
     motion: bool,
     still: bool,
     expressions: bool,
+    effort: bool,
+    face: bool,
     files: tuple[Path, ...],
     qualities: tuple[float, ...],
     output_dir: Path | None,
@@ -101,11 +107,13 @@ def rd(
 
     Static: PSNR of the object's pixels, 8 cameras on a ring at 512x512, of the integer render of what
     was decoded against the float64 render of the original. Motion: bytes at no larger errors than
-    ACL's. Expressions: the whole head against zstd -19 of its 16-bit arrays.
+    ACL's. Expressions: the whole head against zstd -19 of its 16-bit arrays. Only if asked for: what each
+    level of effort saves at equal quality, and what priority does for a face at equal bytes.
 
     \b
     Examples:
       hga bench rd --output-dir curves
+      hga bench rd --effort --qualities 2,1 --output-dir curves
       hga bench rd --static --content biker.spz --qualities 4,2,1,0.5
     """
     from tools import bench_rd_report, terminal
@@ -113,7 +121,7 @@ def rd(
 
     if output_dir is not None:
         check_plots()
-    everything = not (motion or still or expressions)
+    everything = not (motion or still or expressions or effort or face)
     report: dict[str, Any] = {}
     with terminal.progress() as progress:
         if still or everything:
@@ -122,6 +130,10 @@ def rd(
             report |= bench_rd_report.expressions(progress)
         if motion or everything:
             report |= _motion(progress)
+        if effort:
+            report |= bench_rd_report.effort(files, qualities, output_dir, progress)
+        if face:
+            report |= bench_rd_report.face(output_dir, progress)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

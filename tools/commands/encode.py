@@ -79,6 +79,21 @@ def encode(
     AMASS or SMPL-X .npz, a .bvh, or an ARKit track (.json, .json.gz). Joints are matched by name, motions
     for other skeletons are retargeted, and expression weights find their expressions by name.
 
+    --quality scales everything; for Gaussians alone, --picture-step is the error that pictures may have. From it
+    the encoder derives steps, opacity power, blur and, Gaussian by Gaussian, how coarse each may be. --effort says
+    how much it looks and tries:
+
+    \b
+      1  no pictures: all Gaussians have the steps of the options
+      2  pictures from 4 sides at rest and in 2 poses of the motion decide; what none shows is left out
+      3  8 sides, 4 poses; colours are refitted to make up for what quantisation has spoilt
+      4  12 sides, 6 poses, a longer fit
+      5  16 sides, 8 poses, a longer fit
+      6  24 sides, a longer fit
+      7  32 sides, 12 poses, a longer fit
+      8  two other blurs are encoded to the end, the best is taken
+      9  four other blurs and all opacity powers
+
     \b
     Examples:
       hga encode head.zip track.json.gz -o head.hga

@@ -1,0 +1,58 @@
+"""The benchmark of effort and of priority, on a small avatar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reference_encoder.structural import EFFORTS
+from tools import bench_rd_effort, bench_rd_report
+from tools.bench_rd_effort import highest, measure_effort
+from tools.tests.conftest import small_avatar
+
+
+def nothing(what: str, done: int, total: int) -> None:
+    pass
+
+
+def test_the_highest_gaussians_keep_their_order() -> None:
+    gaussians = small_avatar().gaussians
+    part = highest(gaussians, 20)
+    assert part.count == 20
+    assert part.positions[:, 1].min() >= np.sort(gaussians.positions[:, 1])[-20]
+    assert [float(y) for y in part.positions[:, 1] if y in gaussians.positions[:, 1]] == [
+        float(y) for y in gaussians.positions[:, 1] if y in part.positions[:, 1]
+    ]
+
+
+def test_levels_are_set_against_the_one_below_and_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_rd_effort, "EFFORTS", {level: EFFORTS[level] for level in (1, 2, 3)})
+    report = measure_effort("small", small_avatar().gaussians, (4.0, 1.0), nothing)
+    assert [level.effort for level in report.levels] == [1, 2, 3]
+    assert [[row.setting for row in level.rows] for level in report.levels] == [["steps x4", "steps x1"]] * 3
+    first, second, third = report.levels
+    assert first.to_below is None and second.to_below == second.to_first
+    assert third.to_first is None or third.to_first != third.to_below
+
+
+def test_efforts_try_more_from_level_to_level() -> None:
+    levels = list(EFFORTS.values())
+    assert list(EFFORTS) == list(range(1, 10)) and len(set(levels)) == 9
+    for below, above in zip(levels, levels[1:], strict=False):
+        assert below.cameras <= above.cameras and below.poses <= above.poses and below.rounds <= above.rounds
+
+
+def test_effort_report_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(bench_rd_effort, "EFFORTS", {level: EFFORTS[level] for level in (1, 2)})
+    monkeypatch.setattr(
+        bench_rd_report, "contents", lambda files: iter([("small", small_avatar().gaussians)])
+    )
+    report = bench_rd_report.effort((), (4.0,), tmp_path, nothing)
+    assert [Path(path).name for path in report["effort"][0]["plots"]] == [
+        "effort_small.png",
+        "effort_small.svg",
+    ]
+    bench_rd_report.show(report)
