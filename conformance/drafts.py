@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import spec
@@ -30,7 +29,8 @@ FORGERIES: dict[str, Callable[[int, int], int]] = {
 }
 """Values by the range that the element has at its place."""
 
-NONE: Changes = MappingProxyType({})
+Value = tuple[str, Any, int]
+"""An element, its value, and its first bit in the payload."""
 
 
 @dataclass(frozen=True)
@@ -41,47 +41,48 @@ class Draft:
     header: Mapping[str, int]  # unit_type, unit_layer_flag, ...: all of the unit header but unit_size
     known: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, Any] = field(default_factory=dict)
-    values: tuple[
-        tuple[str, Any, int], ...
-    ] = ()  # (element, value, bit of the payload) in the order of the syntax
+    values: tuple[Value, ...] = ()  # in the order of the syntax
     written: bytes = b""  # the payload with these values; all there is of a unit without syntax
 
     def occurrences(self, element: str) -> int:
         """How often an element occurs in the payload."""
         return sum(name == element for name, _, _ in self.values)
 
-    def payload(self, changes: Changes = NONE, waived: Collection[str] = ()) -> bytes:
-        """The payload with some values changed, whatever their ranges; `waived` constraints may not hold.
+    def write(self) -> bytes:
+        """§5.3 The unit with its header."""
+        return framed(self.header, self.written)
 
-        Behind a value outside its range, at which a decoder stops, the bits are those that were there.
+    def changed(self, changes: Changes, waived: Collection[str] = ()) -> Draft:
+        """§C.1 The unit with some values changed, whatever their ranges; `waived` constraints may not hold.
+
+        `changes` may name elements of the header and of the checksum too. Behind a value outside its range, at
+        which a decoder stops, the bits are those that were there.
         """
-        if not changes or not self.values:
-            return self.written
-        changed = {(n, at if at >= 0 else self.occurrences(n) + at): v for (n, at), v in changes.items()}
+        header = {name: value for (name, _), value in changes.items() if name.startswith("unit_")}
+        inner = {place: value for place, value in changes.items() if place[0] not in header}
+        made = replace(self, header={**self.header, **header})
+        return made._rewritten(inner, waived) if inner else made
+
+    def with_payload(self, payload: bytes) -> Draft:
+        """§5.3 The header with other bytes behind it, whose elements are no longer known."""
+        return replace(self, values=(), written=payload)
+
+    def _rewritten(self, changes: Changes, waived: Collection[str]) -> Draft:
+        places = {(n, at if at >= 0 else self.occurrences(n) + at): v for (n, at), v in changes.items()}
         writer = BitWriter()
-        port = _ForgingPort(self, changed, waived, writer)
+        port = _ForgingPort(self, places, waived, writer)
         try:
             walk(port.standard, UNIT_STRUCTURES[self.kind], port)
         except _Forbidden as stopped:
             _continue(writer, self.written, self._end_of(stopped.place))
-        return writer.bytes()
+            return self.with_payload(writer.bytes())
+        return replace(self, values=tuple(port.written), written=writer.bytes())
 
     def _end_of(self, place: Place) -> int:
         """The bit of the payload behind an occurrence of an element."""
         bits = [bit for _, _, bit in self.values] + [8 * len(self.written)]
         found = [number for number, (name, _, _) in enumerate(self.values) if name == place[0]]
         return bits[found[place[1]] + 1]
-
-    def write(
-        self, changes: Changes = NONE, waived: Collection[str] = (), payload: bytes | None = None
-    ) -> bytes:
-        """§5.3 The unit with its header; `changes` may name elements of the header and of the checksum too.
-
-        `payload` takes the place of the one that the values give.
-        """
-        header = {n: v for (n, _), v in changes.items() if n.startswith("unit_")}
-        inner = {place: v for place, v in changes.items() if place[0] not in header}
-        return framed({**self.header, **header}, self.payload(inner, waived) if payload is None else payload)
 
 
 def draft(
@@ -94,7 +95,7 @@ def draft(
 ) -> Draft:
     """§5.1 One unit whose elements `source` chooses; `known` and `contexts` grow as the writer's do."""
     before, kept = dict(known), copy.deepcopy(contexts or {})
-    values: list[tuple[str, Any, int]] = []
+    values: list[Value] = []
 
     def recorded(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         value = source(element, index, low, high)
@@ -111,7 +112,7 @@ def draft(
 
 def redrafted(kind: str, payload: bytes) -> Draft:
     """§5.1 The draft of a payload without coded parts that needs nothing of other units."""
-    values: list[tuple[str, Any, int]] = []
+    values: list[Value] = []
 
     def sink(element: Element, index: tuple[int, ...], value: Any, bit: int) -> None:
         values.append((element.name, value, bit))
@@ -201,6 +202,7 @@ class _ForgingPort(WritePort):
         super().__init__(standard, before, writer, functions, self._value, kept)
         self._changes, self._waived = changes, frozenset(waived)
         self._stops: set[Place] = set()  # places of values that a decoder does not go beyond
+        self.written: list[Value] = []
         self._met: Counter[str] = Counter()
         self._old: dict[str, list[Any]] = {}
         for name, value, _ in origin.values:
@@ -226,6 +228,12 @@ class _ForgingPort(WritePort):
         return value if isinstance(value, bytes) else min(max(value, low), high)
 
     def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        bit = self.position()
+        value = self._code(element, index, low, high)
+        self.written.append((element.name, value, bit))
+        return value
+
+    def _code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         change = self._changes.get((element.name, self._met[element.name]))
         if element.descriptor.kind != "leb128" or not isinstance(change, bytes):
             return super().code(element, index, low, high)

@@ -87,13 +87,11 @@ def put(
     change: int | str | bytes = value
     if raw:
         if outer:
-            right = unit_size(draft.header, draft.payload())
+            right = unit_size(draft.header, draft.written)
         else:
             right = [v for name, v, _ in draft.values if name == element][occurrence]
         change = b"\xff" * LEB128_MAX_BYTES if raw == "endless" else needless(right)
-    units[place] = Made(
-        draft.kind, draft.write({(element, 0 if outer else occurrence): change}, waive), draft
-    )
+    units[place] = Made.of(draft.changed({(element, 0 if outer else occurrence): change}, waive))
     return units
 
 
@@ -139,7 +137,7 @@ def pad(units: list[Made], unit: str, payload: str, at: int = 0) -> list[Made]:
     """Puts bytes behind the payload of a unit."""
     place = _index(units, unit, at)
     draft = _draft(units, place)
-    units[place] = Made(draft.kind, draft.write(payload=draft.payload() + bytes.fromhex(payload)))
+    units[place] = Made.of(draft.with_payload(draft.written + bytes.fromhex(payload)))
     return units
 
 
@@ -150,20 +148,20 @@ def shorten(
     and checksum are right."""
     place = _index(units, unit, at)
     draft = _draft(units, place)
-    payload = draft.payload()
+    payload = draft.written
     length = len(payload) - count
     if element:
         kept = bytes_before_end(draft, element, occurrence)
         if kept is None:
             raise EditError(f"{element} ends in the byte in which it begins")
         length = kept
-    units[place] = Made(draft.kind, draft.write(payload=payload[:length]))
+    units[place] = Made.of(draft.with_payload(payload[:length]))
     return units
 
 
 def bytes_before_end(draft: Draft, element: str, occurrence: int = -1) -> int | None:
     """The least number of bytes of a payload after which an element has begun but not ended; None if there is none."""
-    bits = [bit for _, _, bit in draft.values] + [8 * len(draft.payload())]
+    bits = [bit for _, _, bit in draft.values] + [8 * len(draft.written)]
     places = [number for number, (name, _, _) in enumerate(draft.values) if name == element]
     if not places:
         return None
@@ -176,9 +174,9 @@ def splice(units: list[Made], unit: str, first: int, last: int, payload: str, at
     """Replaces the bytes `first` to `last` - 1 of the payload of a unit; its header and checksum are right."""
     place = _index(units, unit, at)
     draft = _draft(units, place)
-    old = draft.payload()
+    old = draft.written
     new = old[:first] + bytes.fromhex(payload) + old[last:]
-    units[place] = Made(draft.kind, draft.write(payload=new))
+    units[place] = Made.of(draft.with_payload(new))
     return units
 
 
@@ -196,7 +194,7 @@ def check(units: list[Made]) -> list[Made]:
     """Gives every unit a checksum."""
     for place in range(len(units)):
         draft = _draft(units, place)
-        units[place] = Made(draft.kind, draft.write({("unit_checksum_flag", 0): 1}), draft)
+        units[place] = Made.of(draft.changed({("unit_checksum_flag", 0): 1}))
     return units
 
 

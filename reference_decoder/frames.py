@@ -20,6 +20,14 @@ from reference_decoder.rendering import Camera
 DIGEST_BYTES = 16
 
 
+def stages_in_order() -> list[str]:
+    """§7.1 The stages in the order in which they depend on each other."""
+    names = [name for name, _ in spec.standard().enumerations["stage"].values()]
+    names.remove("maps")
+    names.insert(names.index("gaussians"), "maps")
+    return sorted(names, key=lambda name: name != "canonical")
+
+
 @dataclass(frozen=True)
 class Frame:
     """§7.1 One frame. Every stage is computed on first use; `digest` hashes any of them."""

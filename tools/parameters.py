@@ -113,12 +113,9 @@ class ListType(click.ParamType[tuple[str, ...]]):
 
 def stage_names() -> list[str]:
     """§7.8 The stages in the order in which they depend on each other."""
-    import spec
+    from reference_decoder.frames import stages_in_order
 
-    names = [name for name, _ in spec.standard().enumerations["stage"].values()]
-    names.remove("maps")
-    names.insert(names.index("gaussians"), "maps")
-    return sorted(names, key=lambda name: name != "canonical")
+    return stages_in_order()
 
 
 SPAN = SpanType()
