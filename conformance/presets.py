@@ -80,7 +80,8 @@ def resolve(presets: Mapping[str, Any]) -> dict[str, Any]:
     """§5.1 Presets as `spec.ports.chosen` takes them; raises PresetError.
 
     A preset is an integer, a text (of elements that are texts) or bytes, "low" or "high", {"between": [low,
-    high]}, {"choice": [...]}, a list with the presets of an array, or a function of (generator, low, high).
+    high]}, {"choice": [...]}, a list with the presets of an array, {"each": preset} for a preset of every entry of one,
+    or a function of (generator, low, high).
     """
     elements = {element.name: element for element in spec.standard().elements()}
     for name in presets:
@@ -103,6 +104,8 @@ def _resolved(element: Element, preset: Any, depth: int = 0) -> Any:
         return preset.encode() if isinstance(preset, str) else preset
     if isinstance(preset, Mapping) and len(preset) == 1:
         ((kind, entries),) = preset.items()
+        if kind == "each" and depth < len(element.dims):
+            return _Every([_resolved(element, entries, depth + 1)])
         if kind == "between" and _integers(entries) and len(entries) == 2 and entries[0] <= entries[1]:
             return _within(element, lambda generator, *ends: generator.randint(*entries))
         if kind == "choice" and _integers(entries):
@@ -128,6 +131,13 @@ def _within(element: Element, preset: Preset) -> Preset:
         return value
 
     return exact
+
+
+class _Every(list[Any]):
+    """The same preset for every entry of an array."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(0)
 
 
 class _Entries(list[Any]):
