@@ -11,6 +11,7 @@ from typing import Any
 import spec
 from reference_decoder.units import UNIT_STRUCTURES, crc32
 from spec.bits import BitReader, BitWriter
+from spec.errors import StreamError
 from spec.load import Check, Element, Standard
 from spec.ports import ReadPort, Source, Tracer, Values, WritePort
 from spec.walk import walk
@@ -55,8 +56,8 @@ class Draft:
     def changed(self, changes: Changes, waived: Collection[str] = ()) -> Draft:
         """§C.1 The unit with some values changed, whatever their ranges; `waived` constraints may not hold.
 
-        `changes` may name elements of the header and of the checksum too. Behind a value outside its range, at
-        which a decoder stops, the bits are those that were there.
+        `changes` may name elements of the header and of the checksum too. Behind a value outside its range
+        and a constraint that does not hold, at which a decoder stops, the bits are those that were there.
         """
         header = {name: value for (name, _), value in changes.items() if name.startswith("unit_")}
         inner = {place: value for place, value in changes.items() if place[0] not in header}
@@ -154,7 +155,7 @@ def framed(header: Mapping[str, int], payload: bytes) -> bytes:
     every = {(name, 0): values[name] for name in order}
     known = {"bytes_left": size, "max_unit_size": size}
     checks = [check.constraint for check in standard.nodes("unit_header") if isinstance(check, Check)]
-    port = _ForgingPort(Draft("", {}), every, checks, writer, known)
+    port = _ForgingPort(Draft("", {}), every, checks, writer, known, lenient=True)
     walk(standard, "unit_header", port)
     data = writer.bytes()
     covered = data[len(data) - 1 - layer :] + payload
@@ -170,7 +171,7 @@ def unit_size(header: Mapping[str, int], payload: bytes) -> int:
 
 
 class _Forbidden(Exception):
-    """A value outside its range, or a leb128 that is none, has been written: nothing follows from it."""
+    """What a decoder does not go beyond has been written: a value that breaks its range or a constraint."""
 
     def __init__(self, place: Place):
         super().__init__()
@@ -194,13 +195,15 @@ class _ForgingPort(WritePort):
         waived: Collection[str],
         writer: BitWriter,
         known: Mapping[str, Any] | None = None,
+        lenient: bool = False,  # goes on behind a constraint that does not hold
     ):
         standard: Standard = spec.standard()
         before = dict(origin.known if known is None else known)
         kept = copy.deepcopy(dict(origin.contexts))
         functions = spec.document().unchecked
         super().__init__(standard, before, writer, functions, self._value, kept)
-        self._changes, self._waived = changes, frozenset(waived)
+        self._changes, self._waived, self._lenient = changes, frozenset(waived), lenient
+        self._last: Place = ("", 0)
         self._stops: set[Place] = set()  # places of values that a decoder does not go beyond
         self.written: list[Value] = []
         self._met: Counter[str] = Counter()
@@ -210,9 +213,9 @@ class _ForgingPort(WritePort):
 
     def element(self, element: Element) -> None:
         super().element(element)
-        place = (element.name, self._met[element.name])
-        if place in self._stops:
-            raise _Forbidden(place)
+        self._last = (element.name, self._met[element.name])
+        if self._last in self._stops:
+            raise _Forbidden(self._last)
         self._met[element.name] += 1
 
     def _value(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
@@ -255,5 +258,10 @@ class _ForgingPort(WritePort):
             self._stops.add((element.name, self._met[element.name]))
 
     def check(self, check: Check) -> None:
-        if check.constraint not in self._waived:
+        try:
             super().check(check)
+        except StreamError:
+            if check.constraint not in self._waived:
+                raise
+            if not self._lenient and self._active is None:
+                raise _Forbidden(self._last) from None

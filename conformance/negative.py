@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import spec
-from conformance.edits import Made, bytes_before_end, edited, joined
+from conformance.edits import EditError, Made, bytes_before_end, edited, joined
 from conformance.generate import drafts
 from conformance.presets import DECIDED
 from conformance.recipes import Recipe
 from reference_decoder import Decoder
+from reference_decoder.units import UNIT_STRUCTURES
 from spec.errors import StreamError
 from spec.load import Element
 
-MOST_PADDING = 8
-"""Bytes put behind a coded payload, or left out of it, in search of the first that is an error."""
+TRIED = 40
+"""Occurrences of a coded element in each unit that are tried for a value beyond its range."""
 
 
 def expressible(element: Element, end: str) -> bool:
@@ -46,6 +48,7 @@ def _limits(element: Element, size: int) -> tuple[int, int]:
         "magnitude": (0, largest),
         "signed": (-largest, largest),
         "residual": (-largest, largest),
+        "weight": (-largest, largest),  # and beyond
     }
     kind = element.descriptor.binarisation or element.descriptor.kind
     if kind not in descriptors:
@@ -65,6 +68,13 @@ class _Base:
 
     group: str
     settings: Mapping[str, Any]
+    kinds: tuple[str, ...]  # the types of units that are derived from it
+
+    @cached_property
+    def elements(self) -> list[Element]:
+        """The elements of the payloads of these types."""
+        names = [UNIT_STRUCTURES[kind] for kind in self.kinds]
+        return list(dict.fromkeys(e for name in names for e in spec.standard().elements(name)))
 
     @cached_property
     def units(self) -> list[Made]:
@@ -78,6 +88,24 @@ class _Base:
             if unit.draft is not None and unit.draft.occurrences(element.name):
                 return unit.kind, sum(other.kind == unit.kind for other in self.units[:number])
         return None
+
+    def breaking_place(self, element: Element, beyond: str) -> dict[str, Any]:
+        """Settings of an edit that name an occurrence at which the element can leave its range, the last if any can."""
+        place = self.place(element)
+        if place is None:
+            raise ValueError(f"{element.name} does not occur in the base of {self.group}")
+        unit, at = place
+        if element.descriptor.kind != "ae":
+            return {"unit": unit, "at": at, "element": element.name}
+        for number in range(
+            at, -1, -1
+        ):  # what a coded range leaves out may be more than its descriptor can say
+            for occurrence in range(-1, -TRIED - 1, -1):
+                where = {"unit": unit, "at": number, "element": element.name, "occurrence": occurrence}
+                with contextlib.suppress(EditError):
+                    if self.errors({"set": {**where, "value": beyond}}) == [element.range_constraint]:
+                        return where
+        raise ValueError(f"{element.name} cannot be {beyond} its range anywhere in the base of {self.group}")
 
     def recipe(self, name: str, purpose: str, catches: str, **settings: Any) -> Recipe:
         """A recipe that goes on from this stream."""
@@ -114,31 +142,30 @@ def _clause(rule: str) -> str:
 def derived(group: str, defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Recipe]:
     """§6.1 The pairs that follow from the syntax: ranges, leb128s, truncation, trailing bytes, payloads, checksums.
 
-    `settings["no_end"]` lists elements whose end is not legal for another reason: their twin is the base.
+    `settings["units"]` lists the types of units that the base is for, `settings["no_end"]` elements whose end is
+    not legal for another reason: their twin is the base.
     """
-    base = _Base(group, defaults)
+    base = _Base(group, defaults, tuple(settings["units"]))
     yield base.recipe(
-        "base", "The valid stream from which most streams of this group differ in one unit.",
+        "base", f"The valid stream from which most streams of the group {group} differ in one unit.",
         "A decoder that rejects everything.", clauses=("5",),
     )  # fmt: skip
     no_end = {(name, end) for name, ends in settings["no_end"].items() for end in ends}
     yield from _ranges(base, no_end)
-    for family in (_leb128s, _truncations, _trailing, _payloads, _checksums, _reserved):
+    for family in (_leb128s, _truncations, _trailing, _payloads, _checksums):
         yield from family(base)
+    if "metadata" in base.kinds:
+        yield from _reserved(base)
 
 
 def _ranges(base: _Base, no_end: set[tuple[str, str]]) -> Iterator[Recipe]:
     """§6.2 A value beyond each end of each range, and the end itself."""
     for element, end in breakable():
-        if element.name.startswith("unit_"):
-            continue  # of the unit header: written out in the recipes
-        place = base.place(element)
-        if place is None:
-            raise ValueError(f"{element.name} does not occur in the base of {base.group}")
-        unit, at = place
-        where = {"unit": unit, "at": at, "element": element.name}
-        name = f"range_{element.name}_{end}"
+        if element not in base.elements:
+            continue  # of another base, or of the unit header: written out in the recipes
         beyond = "below" if end == "low" else "above"
+        where = base.breaking_place(element, beyond)
+        name = f"range_{element.name}_{end}"
         legal = (element.name, end) not in no_end and element.low.text != element.high.text
         yield base.broken(
             name, element.range_constraint, f"The value of `{element.name}` lies just {beyond} its range.",
@@ -173,7 +200,8 @@ def _at_end(base: _Base, element: Element, end: str, name: str, where: Mapping[s
 
 def _leb128s(base: _Base) -> Iterator[Recipe]:
     """§5.2 Each leb128 with a needless byte, and without an end."""
-    for element in spec.standard().elements():
+    headers = [*spec.standard().elements("unit_header")] if "end" in base.kinds else []
+    for element in [*headers, *base.elements]:
         if element.descriptor.kind != "leb128":
             continue
         unit, at = base.place(element) or ("end", -1)  # of the unit header
@@ -188,7 +216,7 @@ def _leb128s(base: _Base) -> Iterator[Recipe]:
 
 def _truncations(base: _Base) -> Iterator[Recipe]:
     """§6.3 A unit that ends within each of its elements, where it can end there."""
-    for element in spec.standard().elements():
+    for element in base.elements:
         place = base.place(element)
         if place is None or element.descriptor.kind == "ae":
             continue
@@ -211,7 +239,12 @@ def _trailing(base: _Base) -> Iterator[Recipe]:
         at = sum(other.kind == unit.kind for other in base.units[:number])
         edit = {"pad": {"unit": unit.kind, "at": at, "payload": "00"}}
         name = _named(unit)
-        if unit.draft is None or not name or name in seen or base.errors(edit) != ["unit_trailing_bytes"]:
+        if (
+            unit.kind not in base.kinds
+            or not name
+            or name in seen
+            or base.errors(edit) != ["unit_trailing_bytes"]
+        ):
             continue
         seen.add(name)
         yield base.broken(
@@ -231,8 +264,10 @@ def _named(unit: Made) -> str:
 
 def _payloads(base: _Base) -> Iterator[Recipe]:
     """§8.2.5 A coded payload that is too long, or too short, by the least that is an error."""
-    coded = [name for name, structure in spec.standard().structures.items() if structure.coded]
-    for structure in coded:
+    standard = spec.standard()
+    for structure in (name for name in standard.structures if standard.structures[name].coded):
+        if next(standard.elements(structure)) not in base.elements:
+            continue
         element = next(spec.standard().elements(structure))
         unit, _ = base.place(element) or ("", 0)
         at = sum(piece.kind == unit for piece in base.units) - 1
@@ -278,10 +313,11 @@ def _checksums(base: _Base) -> Iterator[Recipe]:
         base, settings={**base.settings, "edits": [*base.settings.get("edits", ()), {"check": {}}]}
     )
     yield checked.recipe(
-        "base_checked", "The valid stream from which streams with a wrong checksum differ in one unit.",
+        "base_checked", f"The valid stream from which streams of {base.group} with a wrong checksum differ in one unit.",
         "A decoder that computes the checksum over the wrong bytes.", clauses=("6.3", "8.6"),
     )  # fmt: skip
-    for kind in dict.fromkeys(unit.kind for unit in base.units):
+    kinds = dict.fromkeys(unit.kind for unit in base.units if unit.kind in base.kinds or unit.kind.isdigit())
+    for kind in kinds:
         about = f"a unit of type {kind}" if kind.isalpha() else f"a unit of type {kind}, which is skipped,"
         yield checked.broken(
             f"checksum_{kind}", "unit_checksum_matches", f"The checksum of {about} is wrong.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import random
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ def resolve(presets: Mapping[str, Any]) -> dict[str, Any]:
 
     A preset is an integer, a text (of elements that are texts) or bytes, "low" or "high", {"between": [low,
     high]}, {"choice": [...]}, a list with the presets of an array, {"each": preset} for a preset of every entry of one,
-    or a function of (generator, low, high).
+    {"from": {index: preset}} for the entries from an index on, or a function of (generator, low, high).
     """
     elements = {element.name: element for element in spec.standard().elements()}
     for name in presets:
@@ -106,6 +107,8 @@ def _resolved(element: Element, preset: Any, depth: int = 0) -> Any:
         ((kind, entries),) = preset.items()
         if kind == "each" and depth < len(element.dims):
             return _Every([_resolved(element, entries, depth + 1)])
+        if kind == "from" and depth < len(element.dims):
+            return _From({int(n): _resolved(element, entry, depth + 1) for n, entry in entries.items()})
         if kind == "between" and _integers(entries) and len(entries) == 2 and entries[0] <= entries[1]:
             return _within(element, lambda generator, *ends: generator.randint(*entries))
         if kind == "choice" and _integers(entries):
@@ -138,6 +141,17 @@ class _Every(list[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         return super().__getitem__(0)
+
+
+class _From(list[Any]):
+    """The presets of the entries of an array from certain indices on."""
+
+    def __init__(self, presets: Mapping[int, Any]):
+        super().__init__(presets[start] for start in sorted(presets))
+        self._starts = sorted(presets)
+
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(bisect.bisect(self._starts, index) - 1)
 
 
 class _Entries(list[Any]):

@@ -12,6 +12,7 @@ from typing import Any
 import spec
 from conformance.recipes import Recipe
 from reference_decoder import Camera, Decoder, Executed, Frame
+from reference_decoder.frames import stages_in_order
 
 SCHEMA = Path(__file__).parent / "record.schema.json"
 
@@ -95,15 +96,9 @@ def digests(frame: Frame, cameras: Mapping[str, Camera]) -> dict[str, str]:
     """§7.8 The digests in hexadecimal of all stages that can be had of a frame, in the order of clause 7.1."""
     return {
         stage: frame.digest(stage, cameras.get(stage)).hex()
-        for stage in stages()
-        if stage not in ("projected", "pixels") or stage in cameras
+        for stage in stages_in_order()
+        if stage in frame.stages and (stage not in ("projected", "pixels") or stage in cameras)
     }
-
-
-def stages() -> list[str]:
-    """§7.1 The stages in the order in which they depend on each other."""
-    names = [name for name, _ in spec.standard().enumerations["stage"].values()]
-    return sorted(names, key=lambda name: name != "canonical")
 
 
 def affordable(decoder: Decoder) -> bool:
@@ -116,6 +111,9 @@ def affordable(decoder: Decoder) -> bool:
         pixels = max(pixels, camera.width * camera.height)
     frames = (decoder.motion.next_frame if decoder.motion else 0) or 1
     stored = gaussians * max(1, avatar["expression_count"])
+    network = decoder.generator.topology["generator_macs"] if decoder.generator else 0
+    if network * frames > EXECUTED_WORK:
+        return False
     return stored <= 200_000 and gaussians * pixels * min(frames, 64) <= EXECUTED_WORK
 
 
@@ -149,6 +147,8 @@ def lint(records: Iterable[Mapping[str, Any]]) -> list[str]:
         unknown = [c for c in entry.get("constraints", []) if c not in names]
         complaints += [f"{name}: there is no constraint {c}" for c in unknown]
         named = entry.get("causes", {}).keys() | {s for f in entry.get("frames", []) for s in f["digests"]}
-        complaints += [f"{name}: there is no stage {stage}" for stage in sorted(named - set(stages()))]
+        complaints += [
+            f"{name}: there is no stage {stage}" for stage in sorted(named - set(stages_in_order()))
+        ]
         seen.add(name)
     return complaints
