@@ -30,7 +30,7 @@ class Choices:
     map_bits: int = 8
     channels: int = 16
     heads: str = "position,colour"
-    rate: float = 0.003
+    rate: float = 0.0005
     face_attention: float = 0.0
     lpips: float = 0.0
     prune: float = 0.0
@@ -74,10 +74,9 @@ def train(
     template = load_avatar(avatar or data / "avatar.npz")
     state = load_checkpoint(output / "checkpoint.pt") if resume else None
     torch.manual_seed(choices.seed)
-    model = Model(template, views, topology_of(state) if state else choices.topology(), backend.device)
-    trainer = Trainer(model, views, backend, choices.settings())
-    if state:
-        trainer.restore(state)
+    topology = topology_of(state) if state else choices.topology()
+    model = Model(template, views, topology, backend.device)
+    trainer = Trainer(model, views, backend, choices.settings(), state)
     while trainer.step < trainer.total:
         trainer.run(output, progress, min(trainer.step + _PREVIEWS_EVERY, trainer.total))
         note = report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)

@@ -26,7 +26,8 @@ class MapLayout:
     origin: np.ndarray  # (2,) metres: x, y of the corner
     scale: float  # texels per metre
     side: np.ndarray  # (N,) 0 front, 1 back
-    rest: np.ndarray  # (N, 3) canonical positions from the root joint, metres
+    canonical: np.ndarray  # (N, 3) canonical positions, metres
+    rest: np.ndarray  # (N, 3) the same from the root joint
     cell: np.ndarray  # (N,) indices into the flat input maps (side, v, u)
     texel: np.ndarray  # (N, 4) indices into the flat maps (side, v, u) of the four texels around
     share: np.ndarray  # (N, 4) their weights, in 1/65536
@@ -34,17 +35,18 @@ class MapLayout:
     @classmethod
     def of(cls, avatar: Avatar, size: int, input_size: int) -> MapLayout:
         """Maps that just hold the avatar."""
-        rest = avatar.gaussians.positions
-        low, high = rest[:, :2].min(axis=0) - _MARGIN, rest[:, :2].max(axis=0) + _MARGIN
+        points = avatar.gaussians.positions
+        low, high = points[:, :2].min(axis=0) - _MARGIN, points[:, :2].max(axis=0) + _MARGIN
         extent = float((high - low).max())
         origin = np.rint(((low + high) / 2 - extent / 2) * 2**20) / 2**20
         scale = np.floor(size / extent * 256) / 256
-        side = sides(rest)
-        place = np.floor((rest[:, :2] - origin) * scale * 256 + 0.5).astype(int).clip(0, 256 * size - 1)
+        side = sides(points)
+        place = np.floor((points[:, :2] - origin) * scale * 256 + 0.5).astype(int).clip(0, 256 * size - 1)
         texel, share = _bilinear(place, side, size)
         column, row = (place // (256 * size // input_size)).T
         cell = (side * input_size + row) * input_size + column
-        return cls(size, input_size, origin, scale, side, rest - avatar.rig.joints[0], cell, texel, share)
+        rest = points - avatar.rig.joints[0]
+        return cls(size, input_size, origin, scale, side, points, rest, cell, texel, share)
 
     def inputs(self, posed: np.ndarray) -> np.ndarray:
         """The input maps (12, s, s), whole numbers, from posed positions (N, 3) in the root's axes."""

@@ -19,6 +19,7 @@ from reference_encoder.training.dataset import MultiView
 from reference_encoder.training.losses import lpips, picture_loss
 from reference_encoder.training.maps import MapLayout, in_root_axes, pose_vector
 from reference_encoder.training.posed import Offsets, PosedAvatar
+from reference_encoder.training.pruning import harden, share_left, soften
 from reference_encoder.training.splatting import Splatter
 from reference_encoder.training.twin import HEADS, Topology, Twin
 
@@ -33,12 +34,12 @@ class TrainSettings:
     canonical_steps: int = 1500  # on the canonical Gaussians alone
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
-    rate: float = 0.003  # loss per megabyte of weights
+    rate: float = 0.0005  # loss per megabyte of weights
     face_attention: float = 0.0  # by how much more a pixel of the face counts
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
     lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
-    pruning: float = 0.0  # loss per share of the multiplications that is left
-    learning_rate: float = 2e-3  # of the generator
+    prune: float = 0.0  # share of the multiplications to get rid of
+    learning_rate: float = 3e-3  # of the generator
     canonical_rate: float = 1.0  # factor on those of the canonical Gaussians
     seed: int = 1
     save_every: int = 250
@@ -52,6 +53,8 @@ _CANONICAL_RATES = {
     "log_scale": 5e-3,
     "turn": 2e-3,
 }
+_PRUNED_AT = 0.5  # of the generator's steps: soft thresholds until then, then the hard cut
+_PRUNING_WEIGHT = 0.05  # loss per share of the multiplications above what is asked for
 _JOINTLY = {
     "position": 0.0
 }  # share of those rates while the generator trains, whose maps go by the positions
@@ -119,7 +122,15 @@ class Model:
 class Trainer:
     """Training in progress, which can be saved and taken up again."""
 
-    def __init__(self, model: Model, data: MultiView, splatter: Splatter, settings: TrainSettings):
+    def __init__(
+        self,
+        model: Model,
+        data: MultiView,
+        splatter: Splatter,
+        settings: TrainSettings,
+        state: dict[str, Any] | None = None,
+    ):
+        """Takes up training where the checkpoint `state` left it, if there is one. Raises ContentError."""
         self.model, self.data, self.splatter, self.settings = model, data, splatter, settings
         self.step, self.history = 0, list[tuple[int, float, float]]()
         self._rng = np.random.default_rng(settings.seed)
@@ -128,6 +139,9 @@ class Trainer:
             raise ContentError("no frame to train on")
         self._pictures: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
         self._lpips, self.lpips_note = lpips(model.device) if settings.lpips else (None, "")
+        self.hardened = state is not None and state["hardened"]
+        if settings.prune and not self.hardened:
+            soften(model.twin)
         posed = dict(model.posed.named_parameters())
         groups: list[dict[str, Any]] = [
             {"params": [posed[name]], "lr": rate * settings.canonical_rate, "name": name}
@@ -136,8 +150,10 @@ class Trainer:
         groups.append(
             {"params": list(model.twin.parameters()), "lr": settings.learning_rate, "name": "generator"}
         )
-        self._optimiser = torch.optim.Adam(groups, eps=1e-15)
+        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self._rates = [group["lr"] for group in groups]
+        if state is not None:
+            self._restore(state)
 
     @property
     def total(self) -> int:
@@ -149,6 +165,8 @@ class Trainer:
         while self.step < until:
             if self.step == self.settings.canonical_steps:
                 self.start_generator(folder)
+            if self.settings.prune and not self.hardened and self.step >= self._hard_cut:
+                self._harden()
             self._set_rates()
             loss, bits = self._advance()
             self.history.append((self.step, loss, bits / 8e6))
@@ -164,6 +182,19 @@ class Trainer:
         self.model.lay_out(self.model.posed.position.detach().clone())
         folder.mkdir(parents=True, exist_ok=True)
         save_avatar(folder / "canonical.npz", self.model.posed.canonical())
+
+    @property
+    def _hard_cut(self) -> int:
+        return self.settings.canonical_steps + round(_PRUNED_AT * self.settings.steps)
+
+    def _harden(self) -> None:
+        """Takes out the channels that the thresholds have shut; the optimiser goes on with what is left."""
+        self.model.twin = harden(self.model.twin, 1 - self.settings.prune)
+        self.hardened = True
+        group = self._optimiser.param_groups[-1]
+        for parameter in group["params"]:
+            self._optimiser.state.pop(parameter, None)
+        group["params"] = list(self.model.twin.parameters())
 
     def _set_rates(self) -> None:
         """Each stage's rates fall by a cosine to a twentieth; the canonical ones are smaller in the second."""
@@ -189,6 +220,8 @@ class Trainer:
         loss = torch.stack([self._picture_loss(str(name), frame, offsets) for name in names]).mean()
         bits = self.model.twin.bits() if with_generator else torch.zeros(())
         total = loss + s.rate * bits / 8e6
+        if with_generator and s.prune and not self.hardened:
+            total = total + _PRUNING_WEIGHT * (share_left(self.model.twin) - (1 - s.prune)).clamp(min=0)
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         self._optimiser.step()
@@ -213,8 +246,7 @@ class Trainer:
         kept, weights = self._pictures[camera, frame]
         return kept.to(self.model.device).float() / 255, weights.to(self.model.device).float()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes up training where a checkpoint left it; the settings are the caller's."""
+    def _restore(self, state: dict[str, Any]) -> None:
         try:
             self.model.posed.load_state_dict(state["posed"])
             self.model.twin.load_state_dict(state["twin"])
@@ -232,7 +264,7 @@ class Trainer:
             "format": _FORMAT, "step": self.step, "settings": asdict(self.settings),
             "topology": asdict(self.model.twin.topology), "pose_size": self.model.twin.pose_size,
             "posed": self.model.posed.state_dict(), "twin": self.model.twin.state_dict(),
-            "laid_out": self.model.laid_out,
+            "laid_out": self.model.laid_out, "hardened": self.hardened,
             "optimiser": self._optimiser.state_dict(), "history": self.history,
             "random": self._rng.bit_generator.state,
         }  # fmt: skip

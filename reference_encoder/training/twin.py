@@ -24,7 +24,7 @@ HEADS = {"position": (3, 17), "colour": (3, 12), "opacity": (1, 14), "scale": (3
 """Channels and fraction bits of each kind of offset."""
 _RMS = 45.0  # of activations at the start
 _SLOPE_GAIN = (2 / (1 + 0.25**2)) ** 0.5
-_HEAD_GAIN = 64.0  # so that weights of the output layer are as large as others'
+_HEAD_GAIN = 256.0  # so that weights of the output layer grow as large as others'
 _BIAS_GAIN = 40.0
 _FINENESS = 3.5  # standard deviations of the weights in steps at the start: about 4 bits each
 
@@ -115,10 +115,18 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_step = nn.Parameter(torch.full((outputs,), float(np.log(spread / _FINENESS))))
         self.stride, self.width, self.gain = stride, width, gain
+        self.threshold: nn.Parameter | None = None  # of the channels' sizes, while channels are being pruned
+
+    def gates(self) -> torch.Tensor:
+        """How much is left of each output channel (O,), 0 to 1: a soft threshold on the size of its weights."""
+        if self.threshold is None:
+            return torch.ones_like(self.bias)
+        size = self.weight.square().mean(dim=(1, 2, 3)).sqrt()
+        return F.relu(1 - self.threshold.exp() / size.clamp(min=1e-9))
 
     def levels(self) -> torch.Tensor:
         """The weights in steps, before rounding."""
-        return self.weight / self.log_step.exp()[:, None, None, None]
+        return self.weight * (self.gates() / self.log_step.exp())[:, None, None, None]
 
     def scale(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Multipliers (O,), 2048 to 4095, and shifts (O,) of the channels."""
@@ -135,7 +143,7 @@ class Linear(nn.Module):
         exact = (multiplier * 2.0**-shift).to(step.dtype)
         step = step + (exact - step).detach()
         levels = round_through(self.levels()).clamp(-WEIGHT_MAX, WEIGHT_MAX)
-        bias = round_through(self.bias * _BIAS_GAIN / step) * step
+        bias = round_through(self.bias * self.gates() * _BIAS_GAIN / step) * step
         return F.conv2d(x, levels * step[:, None, None, None], bias, self.stride, self.width // 2)
 
     def bits(self) -> torch.Tensor:
@@ -154,7 +162,7 @@ class Linear(nn.Module):
             self.log_step[over] += 0.02
         multiplier, shift = self.scale()
         step = multiplier * 2.0**-shift
-        bias = torch.floor(self.bias.double() * _BIAS_GAIN / step + 0.5)
+        bias = torch.floor((self.bias * self.gates()).double() * _BIAS_GAIN / step + 0.5)
         return Integers(
             *(values.to(torch.int64).cpu().numpy() for values in (levels, bias, multiplier, shift))
         )

@@ -41,7 +41,7 @@ class Plan:
     stride: int = 6
     clips: tuple[str, ...] = tuple(CLIPS)
     gaussians: int = 64_000  # of the person in the pictures
-    template: int = 16_000  # of the bare avatar that training starts from
+    template: int = 64_000  # of the bare avatar that training starts from
 
     @classmethod
     def tiny(cls) -> Plan:

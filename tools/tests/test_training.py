@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from reference_encoder.avatar_file import load_avatar  # noqa: E402
 from reference_encoder.training.dataset import load_multi_view  # noqa: E402
 from reference_encoder.training.splatting import CpuSplatter  # noqa: E402
-from reference_encoder.training.trainer import Model, Trainer, load_checkpoint  # noqa: E402
+from reference_encoder.training.trainer import Model, Trainer, load_checkpoint, topology_of  # noqa: E402
 from tools.training import Choices  # noqa: E402
 
 SMALL = ("--maps", "5", "--channels", "8", "--canonical-steps", "40", "--previews", "2")
@@ -61,18 +62,31 @@ def test_goes_on_where_it_stopped(tiny: Path, tmp_path: Path) -> None:
     whole.run(tmp_path / "whole", lambda *_: None)
     first = started(tiny)
     first.run(tmp_path / "parts", lambda *_: None, until=15)
-    second = started(tiny)
-    second.restore(load_checkpoint(tmp_path / "parts/checkpoint.pt"))
+    second = started(tiny, load_checkpoint(tmp_path / "parts/checkpoint.pt"))
     second.run(tmp_path / "parts", lambda *_: None)
     assert len(whole.history) == 25 and second.step == 25
     np.testing.assert_allclose(second.history, whole.history, rtol=1e-5)
 
 
-def started(folder: Path) -> Trainer:
+def started(folder: Path, state: dict[str, Any] | None = None, **options: float) -> Trainer:
     torch.manual_seed(3)
-    data, choices = load_multi_view(folder), Choices(canonical_steps=10, steps=15, map_bits=5, channels=8)
-    model = Model(load_avatar(folder / "avatar.npz"), data, choices.topology(), torch.device("cpu"))
-    return Trainer(model, data, CpuSplatter(), choices.settings())
+    chosen = {"canonical_steps": 10, "steps": 15, "map_bits": 5, "channels": 8}
+    data, choices = load_multi_view(folder), Choices(**(chosen | options))
+    topology = topology_of(state) if state else choices.topology()
+    model = Model(load_avatar(folder / "avatar.npz"), data, topology, torch.device("cpu"))
+    return Trainer(model, data, CpuSplatter(), choices.settings(), state)
+
+
+def test_pruning_leaves_the_share_of_multiplications_asked_for(tiny: Path, tmp_path: Path) -> None:
+    """Half of them go; a pruned checkpoint can be gone on with."""
+    trainer = started(tiny, prune=0.5, steps=20)
+    before = trainer.model.twin.topology
+    trainer.run(tmp_path, lambda *_: None, until=25)
+    after = trainer.model.twin.topology
+    assert after.macs() <= 0.5 * before.macs() and after.levels == before.levels
+    resumed = started(tiny, load_checkpoint(tmp_path / "checkpoint.pt"), prune=0.5, steps=20)
+    resumed.run(tmp_path, lambda *_: None)
+    assert resumed.step == 30 and resumed.model.twin.topology == after
 
 
 def test_facial_attention_weighs_the_face(tiny: Path, tmp_path: Path) -> None:
