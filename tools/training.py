@@ -11,10 +11,19 @@ import torch
 
 from reference_encoder.avatar_file import load_avatar
 from reference_encoder.content import ContentError
+from reference_encoder.quantise import Settings
 from reference_encoder.training import report, scores
 from reference_encoder.training.dataset import MultiView, load_multi_view
+from reference_encoder.training.export import export
 from reference_encoder.training.splatting import Splatter, splatter
-from reference_encoder.training.trainer import Model, Trainer, TrainSettings, load_checkpoint, topology_of
+from reference_encoder.training.trainer import (
+    Model,
+    Trainer,
+    TrainSettings,
+    load_checkpoint,
+    load_model,
+    topology_of,
+)
 from reference_encoder.training.twin import HEADS, Topology
 
 _PREVIEWS_EVERY = 500  # steps
@@ -25,6 +34,7 @@ class Choices:
     """The options of `hga train` that shape the result."""
 
     canonical_steps: int = 1500
+    warm_steps: int = 500
     steps: int = 4000
     views: int = 2
     map_bits: int = 8
@@ -77,11 +87,14 @@ def train(
     topology = topology_of(state) if state else choices.topology()
     model = Model(template, views, topology, backend.device)
     trainer = Trainer(model, views, backend, choices.settings(), state)
+    if trainer.step == trainer.total == choices.canonical_steps:
+        trainer.start_generator(output, progress)
     while trainer.step < trainer.total:
         trainer.run(output, progress, min(trainer.step + _PREVIEWS_EVERY, trainer.total))
-        note = report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
+        report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
         if trainer.step >= choices.canonical_steps:
             _preview(output, views, model, backend, previews)
+    note = report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
     shown = scores.held_out_pictures(views, 4, 24)
     found = {name: asdict(s) for name, s in compare(output, views, model, backend, shown).items()}
     kilobytes = float(model.twin.bits().detach()) / 8000
@@ -91,6 +104,13 @@ def train(
         "weights_kb": kilobytes,
         "note": "; ".join(filter(None, (summary, trainer.lpips_note, note))),
     }
+
+
+def stream(data: Path, output: Path, progress: Callable[[str, int, int], None]) -> bytes:
+    """The stream of the trained avatar and all poses of the set."""
+    views = load_multi_view(data)
+    model = load_model(output, views, torch.device("cpu"))
+    return export(model, model.posed.motion, Settings(), progress)[1]
 
 
 def canonical_model(output: Path, views: MultiView, model: Model, backend: Splatter) -> Model:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reference_encoder.avatar_file import save_avatar
+from reference_encoder.avatar_file import load_avatar, save_avatar
 from reference_encoder.content import Avatar, ContentError
 from reference_encoder.training.dataset import MultiView
 from reference_encoder.training.losses import lpips, picture_loss
@@ -22,6 +22,7 @@ from reference_encoder.training.posed import Offsets, PosedAvatar
 from reference_encoder.training.pruning import harden, share_left, soften
 from reference_encoder.training.splatting import Splatter
 from reference_encoder.training.twin import HEADS, Topology, Twin
+from reference_encoder.training.warm_start import regress, wanted
 
 Progress = Callable[[str, int, int], None]
 _FORMAT = "hga-training-1"
@@ -32,6 +33,7 @@ class TrainSettings:
     """How to train. Learning rates are those of Adam (Kingma and Ba 2015), in the parameters' own units."""
 
     canonical_steps: int = 1500  # on the canonical Gaussians alone
+    warm_steps: int = 500  # on the generator's first guess
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
     rate: float = 0.0005  # loss per megabyte of weights
@@ -39,7 +41,7 @@ class TrainSettings:
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
     lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
     prune: float = 0.0  # share of the multiplications to get rid of
-    learning_rate: float = 3e-3  # of the generator
+    learning_rate: float = 2e-3  # of the generator
     canonical_rate: float = 1.0  # factor on those of the canonical Gaussians
     seed: int = 1
     save_every: int = 250
@@ -53,6 +55,7 @@ _CANONICAL_RATES = {
     "log_scale": 5e-3,
     "turn": 2e-3,
 }
+_RAMP = 30  # steps in which rates rise
 _PRUNED_AT = 0.5  # of the generator's steps: soft thresholds until then, then the hard cut
 _PRUNING_WEIGHT = 0.05  # loss per share of the multiplications above what is asked for
 _JOINTLY = {
@@ -164,7 +167,7 @@ class Trainer:
         until = min(until or self.total, self.total)
         while self.step < until:
             if self.step == self.settings.canonical_steps:
-                self.start_generator(folder)
+                self.start_generator(folder, progress)
             if self.settings.prune and not self.hardened and self.step >= self._hard_cut:
                 self._harden()
             self._set_rates()
@@ -174,14 +177,23 @@ class Trainer:
             progress(f"training, loss {loss:.4f}", self.step, self.total)
             if self.step % self.settings.save_every == 0 or self.step == until:
                 self.save(folder)
-        if self.step == self.settings.canonical_steps:
-            self.start_generator(folder)
 
-    def start_generator(self, folder: Path) -> None:
-        """Keeps what skinning alone can do as `canonical.npz`, and lays it out on the maps."""
+    def start_generator(self, folder: Path, progress: Progress) -> None:
+        """Keeps what skinning alone can do as `canonical.npz`, lays it out on the maps and makes a first guess."""
         self.model.lay_out(self.model.posed.position.detach().clone())
         folder.mkdir(parents=True, exist_ok=True)
         save_avatar(folder / "canonical.npz", self.model.posed.canonical())
+        if self.settings.warm_steps and "colour" in self.model.twin.topology.heads:
+            self._warm_start(progress)
+
+    def _warm_start(self, progress: Progress) -> None:
+        """The first guess, from every other camera's pictures of each frame in turn."""
+        model, names, targets = self.model, list(self.data.cameras), {}
+        for count, frame in enumerate(self._frames):
+            cameras = [name for name in names[count % 2 :: 2] or names if self.data.has(name, frame)]
+            targets[frame] = wanted(model.posed, self.splatter, self.data, self.picture, frame, cameras)
+            progress("looking at the pictures", count + 1, len(self._frames))
+        regress(model.twin, model.offsets, targets, self.settings.warm_steps, self._rng, progress)
 
     @property
     def _hard_cut(self) -> int:
@@ -197,14 +209,15 @@ class Trainer:
         group["params"] = list(self.model.twin.parameters())
 
     def _set_rates(self) -> None:
-        """Each stage's rates fall by a cosine to a twentieth; the canonical ones are smaller in the second."""
+        """Each stage's rates rise in some steps and fall by a cosine; canonical ones are smaller in the second."""
         first, s = self.step < self.settings.canonical_steps, self.settings
         share = (
             self.step / max(1, s.canonical_steps)
             if first
             else (self.step - s.canonical_steps) / max(1, s.steps)
         )
-        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share))
+        begun = self.step + 1 if first else self.step + 1 - s.canonical_steps
+        fall = min(1.0, begun / _RAMP) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             jointly = (
                 1.0 if first or group["name"] == "generator" else _JOINTLY.get(group["name"], _JOINTLY_ELSE)
@@ -298,3 +311,15 @@ def topology_of(state: dict[str, Any]) -> Topology:
     """The topology in a checkpoint."""
     values: dict[str, Any] = state["topology"]
     return Topology(**values)
+
+
+def load_model(folder: Path, data: MultiView, device: torch.device) -> Model:
+    """The model that training left in a folder: its checkpoint and its template. Raises ContentError."""
+    state = load_checkpoint(folder / "checkpoint.pt")
+    model = Model(load_avatar(folder / "template.npz"), data, topology_of(state), device)
+    if state["settings"]["prune"] and not state["hardened"]:
+        soften(model.twin)
+    model.posed.load_state_dict(state["posed"])
+    model.twin.load_state_dict(state["twin"])
+    model.lay_out(state["laid_out"])
+    return model

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tools import terminal
-from tools.parameters import CONTENT_IN, OUT, json_option
+from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
 
 
 @click.command()
@@ -20,6 +20,7 @@ from tools.parameters import CONTENT_IN, OUT, json_option
 @click.option(
     "--canonical-steps", default=1500, show_default=True, help="Steps on the canonical Gaussians alone."
 )
+@click.option("--warm-steps", default=500, show_default=True, help="Steps on the generator's first guess.")
 @click.option("--steps", default=4000, show_default=True, help="Steps on the generator.")
 @click.option("--views", default=2, show_default=True, help="Pictures of one pose in a step.")
 @click.option("--maps", "map_bits", default=8, show_default=True, type=click.IntRange(4, 11),
@@ -43,9 +44,19 @@ from tools.parameters import CONTENT_IN, OUT, json_option
 @click.option("--seed", default=1, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
 @click.option("--previews", default=4, show_default=True, help="Held-out pictures in preview.png.")
+@click.option(
+    "--export", "stream", type=OutputFile(".hga"), help="Write the set's motion with the generator (.hga)."
+)
 @json_option
 def train(
-    data: Path, output: Path, avatar: Path | None, as_json: bool, resume: bool, previews: int, **chosen: Any
+    data: Path,
+    output: Path,
+    avatar: Path | None,
+    as_json: bool,
+    resume: bool,
+    previews: int,
+    stream: Path | None,
+    **chosen: Any,
 ) -> None:
     """Train a generator on the multi-view video in the folder DATA.
 
@@ -58,15 +69,19 @@ def train(
     \b
     Examples:
       python -m tools.content.clothed out/clothed && hga train out/clothed -o out/trained
-      hga train out/clothed -o out/trained --resume --steps 8000
+      hga train out/clothed -o out/trained --resume --steps 8000 --export out/trained.hga
       hga train avatarrex_zzr -o out/zzr --avatar zzr.npz --face-attention 4
     """
     try:
         from tools import training
     except ImportError as error:
         raise click.ClickException(f"training needs torch: pip install 'hga[train]' ({error})") from error
+    if stream is not None:
+        make_room(stream, avatar)
     with terminal.progress() as progress:
         report = training.train(data, avatar, output, training.Choices(**chosen), resume, previews, progress)
+        if stream is not None:
+            stream.write_bytes(training.stream(data, output, progress))
     if as_json:
         terminal.emit(report)
         return

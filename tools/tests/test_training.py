@@ -18,11 +18,12 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from reference_encoder.avatar_file import load_avatar  # noqa: E402
 from reference_encoder.training.dataset import load_multi_view  # noqa: E402
+from reference_encoder.training.scores import drawer, face_of, held_out_pictures, score  # noqa: E402
 from reference_encoder.training.splatting import CpuSplatter  # noqa: E402
 from reference_encoder.training.trainer import Model, Trainer, load_checkpoint, topology_of  # noqa: E402
 from tools.training import Choices  # noqa: E402
 
-SMALL = ("--maps", "5", "--channels", "8", "--canonical-steps", "40", "--previews", "2")
+SMALL = ("--maps", "5", "--channels", "8", "--canonical-steps", "40", "--warm-steps", "60", "--previews", "2")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,20 @@ def test_lowers_the_error_on_held_out_poses(trained: tuple[Path, dict]) -> None:
     canonical, generative = report["held_out"]["Canonical + LBS"], report["held_out"]["Generative"]
     assert generative["psnr"] > canonical["psnr"] + 1 and generative["ssim"] > canonical["ssim"]
     assert canonical["psnr"] > 20 and 0 < report["weights_kb"] < 100
+
+
+def test_a_first_guess_alone_lowers_the_error(tiny: Path, tmp_path: Path) -> None:
+    trainer = started(tiny, canonical_steps=30, warm_steps=100, steps=1)
+    trainer.run(tmp_path, lambda *_: None, until=30)
+    shown = held_out_pictures(trainer.data, 4, 2)
+    draws = [drawer(trainer.model, trainer.data, CpuSplatter(), generator=flag) for flag in (False, True)]
+    face = face_of(trainer.model, trainer.data, CpuSplatter())
+    still, before = (score(trainer.data, draw, face, shown).psnr for draw in draws)
+    trainer.start_generator(tmp_path, lambda *_: None)
+    after = score(
+        trainer.data, drawer(trainer.model, trainer.data, CpuSplatter(), generator=True), face, shown
+    ).psnr
+    assert abs(before - still) < 0.2 and after > still + 0.3
 
 
 def test_leaves_pictures_and_a_curve(trained: tuple[Path, dict]) -> None:
@@ -70,7 +85,7 @@ def test_goes_on_where_it_stopped(tiny: Path, tmp_path: Path) -> None:
 
 def started(folder: Path, state: dict[str, Any] | None = None, **options: float) -> Trainer:
     torch.manual_seed(3)
-    chosen = {"canonical_steps": 10, "steps": 15, "map_bits": 5, "channels": 8}
+    chosen = {"canonical_steps": 10, "warm_steps": 20, "steps": 15, "map_bits": 5, "channels": 8}
     data, choices = load_multi_view(folder), Choices(**(chosen | options))
     topology = topology_of(state) if state else choices.topology()
     model = Model(load_avatar(folder / "avatar.npz"), data, topology, torch.device("cpu"))
@@ -87,6 +102,36 @@ def test_pruning_leaves_the_share_of_multiplications_asked_for(tiny: Path, tmp_p
     resumed = started(tiny, load_checkpoint(tmp_path / "checkpoint.pt"), prune=0.5, steps=20)
     resumed.run(tmp_path, lambda *_: None)
     assert resumed.step == 30 and resumed.model.twin.topology == after
+
+
+def test_exports_a_stream_that_the_bench_measures(
+    hga: Run, tiny: Path, trained: tuple[Path, dict], tmp_path: Path
+) -> None:
+    """Decoded from integers the generator still beats skinning alone, and its pictures are drawn."""
+    folder, _ = trained
+    options = (*SMALL, "--steps", 80, "--resume", "--export", tmp_path / "tiny.hga", "--json")
+    assert hga("train", tiny, "-o", folder, *options).exit_code == 0
+    streamed = hga("info", tmp_path / "tiny.hga", "--json")
+    assert streamed.exit_code == 0 and "generator" in streamed.stdout
+    result = hga(
+        "bench",
+        "train",
+        tiny,
+        folder,
+        "--cameras",
+        2,
+        "--seconds",
+        1,
+        "--output-dir",
+        tmp_path / "pictures",
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    still, moving = rows["Canonical + LBS"], rows[folder.name]
+    assert moving["psnr"] > still["psnr"] + 0.5 and 0 < moving["generator_bytes"] < 20_000
+    assert moving["bytes"] == pytest.approx(still["bytes"] + moving["generator_bytes"], rel=0.1)
+    assert (tmp_path / "pictures/held_out.png").exists()
 
 
 def test_facial_attention_weighs_the_face(tiny: Path, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""A first guess for the generator: what the training pictures say of each Gaussian's colour, frame by frame.
+
+A picture is a weighted mean of colours, so the error of a pixel belongs to the Gaussians that it shows, in
+proportion: projected back and averaged, it is one Jacobi step towards the colours that a frame wants. Regressing the
+colour head on them sees all Gaussians in every step and costs no rendering; pictures then teach the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reference_encoder.splat_check import SH_C0
+from reference_encoder.training.dataset import MultiView
+from reference_encoder.training.posed import Offsets, PosedAvatar
+from reference_encoder.training.splatting import Splatter
+from reference_encoder.training.twin import Twin
+
+Picture = Callable[[str, int], tuple[torch.Tensor, torch.Tensor]]
+Progress = Callable[[str, int, int], None]
+_LEAST_SHOWN = 0.25  # pixels: Gaussians that are shown less have their errors damped
+_RATE = 3e-3  # Adam's learning rate
+_RAMP = 20  # steps in which it rises
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """§7.9.9 Colour offsets (N, 3) that a frame wants, and how many pixels (N,) of it show the Gaussian."""
+
+    colour: torch.Tensor
+    shown: torch.Tensor
+
+
+def wanted(
+    posed: PosedAvatar, splatter: Splatter, data: MultiView, picture: Picture, frame: int, cameras: list[str]
+) -> Wanted:
+    """What the pictures of one frame say, with the canonical Gaussians as they are."""
+    zero = torch.zeros_like(posed.position)
+    error, shown = zero, zero[:, 0]
+    for camera in cameras:
+        target, weight = picture(camera, frame)
+        colour = zero.clone().requires_grad_()
+        image = posed.render(splatter, frame, data.cameras[camera], Offsets(colour=colour))[..., :3]
+        difference = ((image - target) ** 2).sum(dim=2) / 2
+        (gradient,) = torch.autograd.grad((difference * weight).sum(), colour)
+        paint = torch.ones_like(shown).requires_grad_()
+        cover = posed.render(splatter, frame, data.cameras[camera], paint=paint)[..., 0]
+        (seen,) = torch.autograd.grad((cover * weight).sum(), paint)
+        error, shown = error - gradient / SH_C0, shown + seen
+    return Wanted(error / (shown + _LEAST_SHOWN)[:, None], shown)
+
+
+def regress(
+    twin: Twin,
+    offsets: Callable[[int], Offsets],
+    targets: dict[int, Wanted],
+    steps: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> None:
+    """Trains the generator until its colours are those wanted, as far as `steps` of Adam go."""
+    optimiser = torch.optim.Adam(twin.parameters(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15)
+    frames = list(targets)
+    scale = sum(_square(t.colour, t.shown) for t in targets.values()) / len(frames)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _RAMP)
+        frame = frames[int(rng.integers(len(frames)))]
+        made, target = offsets(frame), targets[frame]
+        assert made.colour is not None
+        loss = _square(made.colour - target.colour, target.shown) / scale
+        if made.position is not None:  # nothing is known of places yet
+            loss = loss + (made.position**2).mean() * 1e4
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        progress(f"first guess, {float(loss.detach()):.2f} of the error left", step + 1, steps)
+
+
+def _square(values: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    return ((values**2).sum(dim=1) * shown).sum() / shown.sum().clamp(min=1e-9)
