@@ -40,7 +40,7 @@ class Choices:
     map_bits: int = 8
     channels: int = 16
     heads: str = "position,colour"
-    rate: float = 0.0005
+    rate: float = 2e-5
     face_attention: float = 0.0
     lpips: float = 0.0
     prune: float = 0.0

@@ -36,12 +36,12 @@ class TrainSettings:
     warm_steps: int = 500  # on the generator's first guess
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
-    rate: float = 0.0005  # loss per megabyte of weights
+    rate: float = 2e-5  # loss per megabyte of weights
     face_attention: float = 0.0  # by how much more a pixel of the face counts
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
     lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
     prune: float = 0.0  # share of the multiplications to get rid of
-    learning_rate: float = 2e-3  # of the generator
+    learning_rate: float = 5e-4  # of the generator
     canonical_rate: float = 1.0  # factor on those of the canonical Gaussians
     seed: int = 1
     save_every: int = 250
@@ -153,7 +153,7 @@ class Trainer:
         groups.append(
             {"params": list(model.twin.parameters()), "lr": settings.learning_rate, "name": "generator"}
         )
-        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        self._optimiser = torch.optim.Adam(groups, eps=1e-15)
         self._rates = [group["lr"] for group in groups]
         if state is not None:
             self._restore(state)

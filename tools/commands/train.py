@@ -29,7 +29,7 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
               help="Channels at the finest level; coarser ones have up to four times as many.")  # fmt: skip
 @click.option("--heads", default="position,colour", show_default=True,
               help="What the generator changes: position, colour, opacity, scale, rotation.")  # fmt: skip
-@click.option("--rate", default=0.0005, show_default=True, help="Loss per megabyte of weights.")
+@click.option("--rate", default=2e-5, show_default=True, help="Loss per megabyte of weights.")
 @click.option(
     "--face-attention", default=0.0, show_default=True, help="How much more a pixel of the face counts."
 )

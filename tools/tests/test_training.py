@@ -23,6 +23,7 @@ from reference_encoder.training.splatting import CpuSplatter  # noqa: E402
 from reference_encoder.training.trainer import Model, Trainer, load_checkpoint, topology_of  # noqa: E402
 from tools.training import Choices  # noqa: E402
 
+torch.set_num_threads(1)  # tests run beside others, and threads that wait for each other only slow them down
 SMALL = ("--maps", "5", "--channels", "8", "--canonical-steps", "40", "--warm-steps", "60", "--previews", "2")
 
 
