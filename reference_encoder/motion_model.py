@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 import spec
-from reference_encoder.content import Avatar, ContentError, Motion, Rig
+from reference_encoder.content import Avatar, ContentError, Motion
 from reference_encoder.quantise import Settings, rest_offsets, to_integers
 
 _C = spec.standard().constant_values
@@ -41,29 +41,38 @@ def motion_model(avatar: Avatar, motion: Motion) -> MotionModel:
         raise ContentError(f"the root is too far from the origin in frame {int(np.argmax(far.any(axis=1)))}")
     joints, frames = avatar.rig.count, motion.count
     rotations = whole_turns_removed(motion.rotations)
-    matrices, places = kinematics(avatar.rig, rotations, motion.translations)
+    parents, offsets = np.asarray(avatar.rig.parents, np.int64), rest_offsets(avatar.rig)
+    matrices, places = kinematics(parents, offsets, rotations, motion.translations)
     axes = np.einsum("fjab,fjbc->fjca", matrices, right_jacobian(rotations))
     limit = _C["EXPRESSION_WEIGHT_LIMIT"] / 2**14
     weights = motion.expressions.clip(-limit, limit)
     unit = np.repeat([2.0**-20, 2.0**-28, 2.0**-14], [3, 3 * joints, weights.shape[1]])
     target = np.concatenate([motion.translations, rotations.reshape(frames, -1), weights], axis=1) / unit
-    parents = np.asarray(avatar.rig.parents, np.int64)
-    offsets = rest_offsets(avatar.rig)
     axes = axes.reshape(frames, -1, 3)
     return MotionModel(parents, target, unit, offsets, matrices, axes, places, reaches(avatar))
 
 
-def kinematics(rig: Rig, rotations: np.ndarray, translations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def kinematics(
+    parents: np.ndarray, offsets: np.ndarray, rotations: np.ndarray, translations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """§7.6 in float64: (F, J, 3, 3) world rotations and (F, J, 3) positions of the joints."""
     frames, joints, _ = rotations.shape
     local = Rotation.from_rotvec(rotations.reshape(-1, 3)).as_matrix().reshape(frames, joints, 3, 3)
-    matrices, places, offsets = np.zeros_like(local), np.zeros((frames, joints, 3)), rest_offsets(rig)
+    matrices, places = np.zeros_like(local), np.zeros((frames, joints, 3))
     matrices[:, 0], places[:, 0] = local[:, 0], offsets[0] + translations
     for j in range(1, joints):
-        parent = int(rig.parents[j])
+        parent = int(parents[j])
         matrices[:, j] = np.einsum("fab,fbc->fac", matrices[:, parent], local[:, j])
         places[:, j] = places[:, parent] + np.einsum("fab,b->fa", matrices[:, parent], offsets[j])
     return matrices, places
+
+
+def mean_joint_error(model: MotionModel, poses: np.ndarray) -> float:
+    """Metres: how far the joints of poses (F, C) are from where they should be, in the mean over joints and frames."""
+    frames, joints = len(poses), len(model.parents)
+    rotations = (poses * model.unit)[:, 3 : 3 + 3 * joints].reshape(frames, joints, 3)
+    _, places = kinematics(model.parents, model.offsets, rotations, (poses * model.unit)[:, :3])
+    return float(np.linalg.norm(places - model.places, axis=-1).mean())
 
 
 def right_jacobian(vectors: np.ndarray) -> np.ndarray:
@@ -120,7 +129,7 @@ def levers(model: MotionModel) -> np.ndarray:
 
 def step_codes(model: MotionModel, settings: Settings) -> np.ndarray:
     """§7.5.3 (C,) codes of steps that all move the body by the same distance: error is spent in metres."""
-    distance = settings.motion_quantum * settings.motion_tolerance
+    distance = settings.motion_step or settings.motion_quantum * settings.motion_tolerance
     arms, expressions = levers(model), model.target.shape[1] - 3 - 3 * len(model.parents)
     translation = np.full(3, max(distance * 2**20, FINEST_TRANSLATION))
     rotation = np.maximum(distance / np.maximum(arms, 1e-9) * 2**28, FINEST_ROTATION)

@@ -48,6 +48,7 @@ MAGNITUDE_CONTEXTS = 2 * MAGNITUDE_CLASSES - 1
 LARGEST = (1 << 24) - 1  # magnitude of a residual
 CLASSES = 15  # context sets of magnitudes
 SHIFTS = 4
+FAR = 1000.0  # tolerances that a constant step never reaches
 TABLE = 16  # magnitudes whose cost is looked up
 RETRIES = 4  # of a frame whose errors are linear only nearly
 SWEEPS = 6
@@ -93,15 +94,26 @@ def search(
         [standard.context_bases[n] for n in ("step_shift", "residual_magnitude", "residual_sign")]
     )
     contexts = fresh_contexts(standard, "motion_frames", _FUNCTIONS, int_zeros)
-    limits = np.maximum([settings.motion_tolerance, settings.shell_tolerance], 1e-9)
+    limits, weight = error_weights(settings)
     symbols, poses = np.zeros((frames, count), np.int64), np.zeros((frames, count), np.int64)
     shifts = np.zeros(frames, np.int64)
     body = (np.asarray(model.parents), table, counts, model.reach, model.offsets)
     motion = (model.target, model.unit, model.axes, model.places, model.matrices)
-    effort = (settings.motion_lambda, settings.motion_starts)
+    effort = (weight, settings.motion_starts)
     order = frame_order(plan)
     _search(motion, body, np.asarray(codes), order, limits, effort, bases, contexts, symbols, shifts, poses)
     return Residuals(symbols, shifts, poses)
+
+
+def error_weights(settings: Settings) -> tuple[np.ndarray, float]:
+    """(2,) metres, the limits on the errors of joints and of the body, and the bits that such errors are worth.
+
+    With a constant step the limits are far away and errors worth as much as with the tolerance of that step.
+    """
+    if settings.motion_step:
+        limit = FAR * settings.motion_step / settings.motion_quantum
+        return np.maximum([limit, limit], 1e-9), FAR**2 * settings.motion_lambda
+    return np.maximum([settings.motion_tolerance, settings.shell_tolerance], 1e-9), settings.motion_lambda
 
 
 def frame_order(plan: Sequence[PlannedUnit]) -> np.ndarray:

@@ -1,22 +1,42 @@
-"""§5.8 A motion as motion units, under limits on errors or at a bit rate."""
+"""§5.8 A motion as motion units, at given steps, under limits on errors, or at a bit rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from reference_encoder.content import Motion
-from reference_encoder.motion_model import MotionModel, step_codes
+from reference_encoder.content import ContentError, Motion
+from reference_encoder.motion_model import MotionModel, mean_joint_error, step_codes
 from reference_encoder.motion_search import PlannedUnit, Residuals, search
 from reference_encoder.quantise import Settings
 from reference_encoder.units import unit
 
-FINEST, COARSEST = 2.0**-6, 2.0**8  # what rate control may multiply tolerances by
-BISECTIONS = 10
+FINEST, COARSEST = 2.0**-6, 2.0**8  # what rate control may multiply steps and tolerances by
+BISECTIONS = 12
+CLOSE = 0.98  # share of a target that is near enough
+FIRST_STEP = 0.0003  # m; where the search for a mean error begins
+BEST_GROUPS = 7  # effort from which on groups of several sizes are tried
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Motion units with the step codes they need and the poses that a decoder will obtain."""
+
+    codes: np.ndarray  # (C,)
+    units: list[bytes]
+    poses: np.ndarray  # (F, C)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all units."""
+        return sum(map(len, self.units))
+
+
+Job = Callable[[Settings], Coded]
 
 
 def motion_stream(
@@ -28,29 +48,83 @@ def motion_stream(
 ) -> tuple[np.ndarray, list[bytes]]:
     """§5.5, §5.8 The step codes of the avatar header and the motion units.
 
-    `known` holds the counts of the header and the limits of the level. With a `bitrate` in the settings the
-    tolerances are scaled until the units, without anything else of the stream, take at most that many kbit/s.
+    `known` holds the counts of the header and the limits of the level. One of these settings decides about the
+    errors, else the tolerances do: `motion_step`, which is kept whatever errors it makes; `mean_error`, for which
+    such a step is sought; `bitrate`, at most which the units take, without anything else of the stream, the
+    tolerances being scaled. Raises ContentError for more than one of them.
     """
-    plan = planned_units(motion, settings, known["max_unit_frames"])
-    if settings.bitrate == 0:
+    check_control(settings)
+
+    def code(settings: Settings) -> Coded:
+        plan = planned_units(motion, settings, known["max_unit_frames"])
         return _coded(model, plan, settings, known, progress)
+
     room = settings.bitrate * 1000 / 8 * motion.count / float(motion.fps)
+    found = [
+        _controlled(model, replace(settings, group_shift=shift), room, code) for shift in shifts(settings)
+    ]
+    if settings.bitrate and len(found) > 1:
+        best = min(found, key=lambda coded: mean_joint_error(model, coded.poses))
+    else:
+        best = min(found, key=lambda coded: coded.size)
+    return best.codes, best.units
+
+
+def shifts(settings: Settings) -> tuple[int, ...]:
+    """§7.5.2 The sizes of groups, as binary logarithms, of which the best is taken."""
+    if settings.group_shift >= 0 or settings.frames_per_unit == 1:
+        return (max(settings.group_shift, 0),)
+    return (0, 1, 2) if settings.effort >= BEST_GROUPS else (0,)
+
+
+def check_control(settings: Settings) -> None:
+    """Refuses settings that ask for two things at once, or for groups that there are not."""
+    wanted = [name for name in ("motion_step", "mean_error", "bitrate") if getattr(settings, name)]
+    if len(wanted) > 1:
+        raise ContentError(f"{wanted[0]} and {wanted[1]} cannot both decide about the errors of the motion")
+    if settings.group_shift > 3:
+        raise ContentError(
+            f"group_shift {settings.group_shift}: groups have at most 8 frames, a group_shift of 3"
+        )
+
+
+def _controlled(model: MotionModel, settings: Settings, room: float, code: Job) -> Coded:
+    """The motion at its settings; with a bit rate or a mean error to be met, at the finest that meet it."""
+    if settings.bitrate:
+        return _sought(settings, lambda coded: coded.size / room, code, coarser_is_less=True)
+    if settings.mean_error:
+        first = replace(settings, motion_step=FIRST_STEP, mean_error=0.0)
+        wanted = settings.mean_error
+        return _sought(
+            first, lambda coded: mean_joint_error(model, coded.poses) / wanted, code, coarser_is_less=False
+        )
+    return code(settings)
+
+
+def _sought(settings: Settings, share: Callable[[Coded], float], code: Job, coarser_is_less: bool) -> Coded:
+    """By bisection what has a share of at most 1, and if possible at least `CLOSE`, of what is wanted."""
     low, high = np.log2(FINEST), np.log2(COARSEST)
-    best = _coded(model, plan, scaled(settings, 2.0**high), known, progress)
+    best: Coded | None = None
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        found = _coded(model, plan, scaled(settings, 2.0**middle), known, progress)
-        if sum(map(len, found[1])) <= room:
-            best, high = found, middle
-        else:
+        found = code(scaled(settings, 2.0**middle))
+        now = share(found)
+        if now <= 1:
+            best = found
+            if now >= CLOSE:
+                break
+        if (now > 1) == coarser_is_less:
             low = middle
-    return best
+        else:
+            high = middle
+    return best or code(scaled(settings, COARSEST if coarser_is_less else FINEST))
 
 
 def scaled(settings: Settings, factor: float) -> Settings:
-    """Settings with all limits on the errors of motion and the step of expression weights times `factor`."""
+    """Settings with all limits on the errors of motion and its steps times `factor`."""
     return replace(
         settings,
+        motion_step=settings.motion_step * factor,
         motion_tolerance=settings.motion_tolerance * factor,
         shell_tolerance=settings.shell_tolerance * factor,
         expression_weight_step=settings.expression_weight_step * factor,
@@ -63,7 +137,7 @@ def _coded(
     settings: Settings,
     known: Mapping[str, Any],
     progress: Callable[[str, int, int], None],
-) -> tuple[np.ndarray, list[bytes]]:
+) -> Coded:
     codes = step_codes(model, settings)
     contexts: dict[str, Any] = {}
     stream, place = [], {"next_frame": -1, "next_order": 0}
@@ -74,7 +148,7 @@ def _coded(
         done = planned.first + planned.count
         place = {"next_frame": done, "next_order": (values["unit_order"] + 1) % 16}
         progress("frames", done, len(found.symbols))
-    return codes, stream
+    return Coded(codes, stream, found.poses)
 
 
 def unit_values(planned: PlannedUnit, number: int, found: Residuals) -> dict[str, Any]:
@@ -99,7 +173,10 @@ def planned_units(motion: Motion, settings: Settings, longest: int) -> list[Plan
     starts = [*range(0, motion.count, key_interval(motion, settings)), motion.count]
     return [
         PlannedUnit(
-            first, min(longest, stop - first), first == start, settings.group_shift if longest > 1 else 0
+            first,
+            min(longest, stop - first),
+            first == start,
+            max(settings.group_shift, 0) if longest > 1 else 0,
         )
         for start, stop in pairwise(starts)
         for first in range(start, stop, longest)

@@ -41,14 +41,20 @@ class Settings:
     weight_bits: int = 12
     expression_step: float = 1.154e-4  # m; leaves errors of 0.1 mm
     expression_weight_step: float = 1 / 512
-    motion_tolerance: float = 0.0003  # m: the largest error of a joint
-    shell_tolerance: float = 0.0003  # m: the largest error of the body around a joint
+    motion_tolerance: float = 0.0005  # m: the largest error of a joint
+    shell_tolerance: float = 0.0005  # m: the largest error of the body around a joint
     motion_quantum: float = 0.6  # what one quantiser step of a joint moves, in motion tolerances
     motion_lambda: float = 1.0  # bits that an error as large as the tolerance is worth
     motion_starts: int = 4  # searches of a frame that are compared at least
+    motion_step: float = (
+        0.0  # m: what one quantiser step of a joint moves, whatever the errors; 0 to keep tolerances
+    )
+    mean_error: float = 0.0  # m: the mean error of joints for which a motion step is sought; 0 for none
     bitrate: float = 0.0  # kbit/s that the motion may take, its tolerances scaled to fit; 0 for any
     random_access: float = 1.0  # seconds between random access points
-    group_shift: int = 0  # binary logarithm of the frames of a group, 0 to 3
+    group_shift: int = (
+        -1
+    )  # binary logarithm of the frames of a group, 0 to 3; -1: 0, from effort 7 on the best
     frames_per_unit: int = 128  # 1 for the lowest delay
     chunk_size: int = 65536  # Gaussians that decode together
     checksums: bool = True

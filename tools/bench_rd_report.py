@@ -223,3 +223,35 @@ def _show_motion(part: dict[str, Any]) -> None:
     ]
     title = f"motion at ACL's errors: {part['kbit_per_s']:.1f} kbit/s"
     terminal.table(title, (*columns, "encode s>", "decode s>"), rows)
+    _show_modes("at ACL's errors", part["modes"])
+    _show_modes("at mean errors of the joints", part["means"])
+    points = [
+        (
+            f"{point['step']:g}",
+            f"{point['weight_mean']:.2f}",
+            f"{point['weight_max']:.2f}",
+            f"{point['bytes'] / point['frames']:.1f}",
+        )
+        for point in part["track"]
+    ]
+    heads = ("step>", "mean error>", "largest>", "B/frame>")
+    terminal.table("expression weights of a face, in 1/1000", heads, points)
+
+
+def _show_modes(title: str, modes: Sequence[dict[str, Any]]) -> None:
+    """All clips together in several ways of coding."""
+    heads = ("", "key units", "B/frame>", "to ACL>", "mean mm>", "max mm>", "encoded/s>", "decoded/s>")
+    rows = [
+        (
+            mode["name"],
+            f"every {mode['random_access']:g} s" if mode["random_access"] else "one",
+            f"{mode['bytes'] / mode['frames']:.1f}",
+            f"{mode['ratio']:.3f}",
+            f"{mode['joint_mean']:.3f}",
+            f"{mode['joint_max']:.3f}",
+            f"{mode['encoded_per_s']:,.0f}",
+            f"{mode['decoded_per_s']:,.0f}",
+        )
+        for mode in modes
+    ]
+    terminal.table(f"motion {title}", heads, rows)

@@ -52,14 +52,18 @@ _HELP = {  # of the settings whose unit, which stands beside them in `Settings`,
     "motion_quantum": "What one quantiser step of a joint moves, in motion tolerances",
     "motion_lambda": "Bits that an error as large as the tolerance is worth",
     "motion_starts": "Searches of a frame that are compared at least; more take longer and find fewer bits",
+    "motion_step": "Constant step: what one quantiser step of a joint moves, m, whatever the errors; 0 for none",
+    "mean_error": "Mean error of the joints that is wanted, m; 0 for none",
     "bitrate": "kbit/s that the motion may take, its tolerances scaled to fit; 0 for any",
     "random_access": "Seconds between random access points; 0 for the first frame alone",
-    "group_shift": "Binary logarithm of the frames in a group that is coded from its ends inwards, 0 to 3",
+    "group_shift": "Binary logarithm of the frames in a group, 0 to 3; -1 for 0, and from effort 7 on for the best",
     "frames_per_unit": "Most frames in a unit; 1 for the lowest delay",
     "chunk_size": "Gaussians that decode together",
     "checksums": "Carry a checksum in each unit",
 }
-_MAY_BE_ZERO = ("random_access", "bitrate", "pruning", "opacity_power", "scale_blur")
+_MAY_BE_ZERO = (
+    "random_access", "bitrate", "motion_step", "mean_error", "group_shift", "pruning", "opacity_power", "scale_blur",
+)  # fmt: skip
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
 _STEPS = re.compile(r"_(step|tolerance)$")
 
@@ -83,16 +87,17 @@ def setting_options() -> list[SettingOption]:
     ]
 
 
-def settings(quality: str, low_delay: bool, chosen: dict[str, float | int | bool]) -> Settings:
+def settings(quality: str, motion_mode: str, chosen: dict[str, float | int | bool]) -> Settings:
     """The preset's settings, with `chosen` fields over them. Raises ContentError for values that cannot be."""
     for name, value in chosen.items():
-        if not isinstance(value, bool) and not 0 <= value < float("inf"):
+        least = -1 if name == "group_shift" else 0
+        if not isinstance(value, bool) and not least <= value < float("inf"):
             raise ContentError(
                 f"--{name.replace('_', '-')} {value}: a finite number, not negative, is needed"
             )
         if value == 0 and name not in _MAY_BE_ZERO and not isinstance(value, bool):
             raise ContentError(f"--{name.replace('_', '-')} must not be 0")
-    delay = {"frames_per_unit": 1} if low_delay else {}
+    delay = {"frames_per_unit": 1} if motion_mode == "low-delay" else {}
     return replace(scaled(QUALITIES[quality]), **(delay | chosen))  # type: ignore[arg-type]
 
 

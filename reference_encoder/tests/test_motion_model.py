@@ -23,7 +23,7 @@ from reference_encoder.motion_model import (
     step_codes,
     whole_turns_removed,
 )
-from reference_encoder.quantise import Settings
+from reference_encoder.quantise import Settings, rest_offsets
 
 CHAIN = Rig(("a", "b", "c"), np.array([-1, 0, 1]), np.array([[0.0, 0, 0], [1, 0, 0], [1.5, 0, 0]]))
 
@@ -97,7 +97,7 @@ def test_step_codes_by_hand() -> None:
 def test_kinematics_is_that_of_the_float_model() -> None:
     rng = np.random.default_rng(1)
     rotations, translations = rng.normal(size=(4, 3, 3)), rng.normal(size=(4, 3))
-    matrices, places = kinematics(CHAIN, rotations, translations)
+    matrices, places = kinematics(CHAIN.parents, rest_offsets(CHAIN), rotations, translations)
     for f in range(4):
         exact = float_model.forward_kinematics(CHAIN, rotations[f], translations[f])
         assert matrices[f] == pytest.approx(exact[:, :, :3], abs=1e-12)

@@ -13,13 +13,13 @@ import spec
 from reference_decoder import Decoder
 from reference_decoder.units import UnitReader
 from reference_encoder import motion_search
-from reference_encoder.content import Motion
+from reference_encoder.content import ContentError, Motion
 from reference_encoder.encode import encode
 from reference_encoder.motion_model import motion_model, step_codes
 from reference_encoder.motion_search import search
 from reference_encoder.motion_units import planned_units
 from reference_encoder.quantise import Settings
-from tools.bench_rd_motion import pose_errors, skeleton_avatar
+from tools.bench_rd_motion import CLIPS, acl, peer_clip, pose_errors, skeleton_avatar
 
 STANDARD = spec.standard()
 F = spec.document().functions
@@ -149,7 +149,50 @@ def test_a_key_unit_is_decoded_as_if_it_came_first() -> None:
     )
 
 
-@pytest.mark.parametrize("bitrate", [5.0, 12.0])
+def real() -> Motion:
+    """A clip of 44 frames of a man who begins to run."""
+    return peer_clip(next(peer for peer in acl() if peer.clip == "cmu_02_03_run_jog"), CLIPS)
+
+
+@pytest.mark.parametrize("bitrate", [4.0, 12.0])
 def test_a_bit_rate_is_kept_and_used(bitrate: float) -> None:
-    data = encode(skeleton_avatar(), smooth(60), Settings(bitrate=bitrate, random_access=0, checksums=False))
-    assert 0.9 * bitrate < sum(motion_bytes(data)) * 8 * 30 / 60 / 1000 <= bitrate
+    motion = real()
+    data = encode(skeleton_avatar(), motion, Settings(bitrate=bitrate, checksums=False))
+    rate = sum(motion_bytes(data)) * 8 * float(motion.fps) / motion.count / 1000
+    assert 0.95 * bitrate < rate <= bitrate
+
+
+@pytest.mark.parametrize("millimetres", [0.3, 3.0])
+def test_a_mean_error_is_kept_and_used(millimetres: float) -> None:
+    motion = real()
+    data = encode(skeleton_avatar(), motion, Settings(mean_error=millimetres / 1000, group_shift=2))
+    joint, _ = pose_errors(skeleton_avatar(), motion, decoded(data))
+    assert 0.95 * millimetres < joint.mean() <= millimetres
+
+
+def test_a_largest_error_is_kept_and_used() -> None:
+    motion = real()
+    data = encode(skeleton_avatar(), motion, Settings(motion_tolerance=0.001, shell_tolerance=0.1))
+    joint, _ = pose_errors(skeleton_avatar(), motion, decoded(data))
+    assert 0.95 < joint.max() <= 1
+
+
+def test_a_constant_step_is_kept_whatever_the_errors() -> None:
+    """No frame halves its steps, errors beyond the tolerances are left, and a coarser step costs less."""
+    avatar, sizes = skeleton_avatar(), []
+    for step in (0.0005, 0.002):
+        settings = Settings(motion_step=step, motion_tolerance=1e-4, shell_tolerance=1e-4)
+        model = motion_model(avatar, real())
+        codes = step_codes(model, settings)
+        assert np.array_equal(codes, step_codes(model, replace(settings, motion_tolerance=1.0)))
+        found = search(model, codes, planned_units(real(), settings, 128), settings)
+        assert not found.shifts.any()
+        sizes.append(sum(motion_bytes(encode(avatar, real(), settings))))
+    assert sizes[0] > 1.3 * sizes[1]
+
+
+def test_two_masters_are_refused() -> None:
+    with pytest.raises(ContentError, match="mean_error and bitrate"):
+        encode(skeleton_avatar(), smooth(2), Settings(mean_error=0.001, bitrate=9.0))
+    with pytest.raises(ContentError, match="at most 8 frames"):
+        encode(skeleton_avatar(), smooth(2), Settings(group_shift=4))

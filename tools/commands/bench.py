@@ -202,16 +202,26 @@ def train(
 
 
 def _motion(progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """{"motion": the nine clips that ACL's table has}"""
+    """{"motion": the nine clips that ACL's table has, in every mode and at mean errors, and a track of a face}"""
     from dataclasses import asdict
 
-    from tools.bench_rd_motion import acl, measure_motion, rate
+    from tools.bench_rd_motion import acl, measure_means, measure_modes, measure_motion, measure_track, rate
+    from tools.content import head_track
 
     rows = []
     for row in measure_motion():
         rows.append(row)
         progress("motion", len(rows), len(acl()))
-    return {"motion": {"clips": [asdict(row) for row in rows], "kbit_per_s": rate(rows)}}
+    found: dict[str, list[Any]] = {
+        "clips": rows,
+        "modes": measure_modes(progress=progress),
+        "means": measure_means(progress=progress),
+        "track": list(measure_track(head_track())),
+    }
+    return {
+        "motion": {name: [asdict(row) for row in part] for name, part in found.items()}
+        | {"kbit_per_s": rate(rows)}
+    }
 
 
 def _print(report: dict) -> None:

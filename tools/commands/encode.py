@@ -55,7 +55,8 @@ class RateType(click.ParamType[Fraction]):
               help="Only frames A to B-1 of the motion, counted after --fps; A: and :B work too.")  # fmt: skip
 @click.option("--quality", type=click.Choice(["high", "normal", "small", "tiny"]), default="normal", show_default=True,
               help="Every quantiser step times 1/2, 1, 2 or 4.")  # fmt: skip
-@click.option("--low-delay", is_flag=True, help="One frame per unit.")
+@click.option("--motion-mode", type=click.Choice(["random-access", "low-delay"]), default="random-access",
+              show_default=True, help="Units of many frames, perhaps in groups, or of one frame each.")  # fmt: skip
 @click.option("--camera", "cameras", multiple=True, default=("front",), show_default=True,
               help="A camera to put into the stream, spelt as for `hga render`, or none; may be repeated.")  # fmt: skip
 @click.option("--size", type=SIZE, default="512x512", show_default=True, help="Picture size of the cameras.")
@@ -70,7 +71,7 @@ class RateType(click.ParamType[Fraction]):
 @placement_options(required=False)
 def encode(
     avatar: Path, motion: Path, output: Path, face: Path | None, fps: Fraction | None, frames: Span, quality: str,
-    low_delay: bool, cameras: tuple[str, ...], size: tuple[int, int], hashes: str, stages: tuple[str, ...],
+    motion_mode: str, cameras: tuple[str, ...], size: tuple[int, int], hashes: str, stages: tuple[str, ...],
     description: str, names: bool, as_json: bool, placement: Any, **chosen: Any,
 ) -> None:  # fmt: skip
     """Encode AVATAR moved by MOTION.
@@ -98,6 +99,7 @@ def encode(
     Examples:
       hga encode head.zip track.json.gz -o head.hga
       hga encode body.npz walk.npz -o walk.hga --fps 30 --quality high
+      hga encode body.npz walk.npz -o walk.hga --motion-mode low-delay --bitrate 12
       hga encode body.npz walk.bvh -o walk.hga --hashes key --stages all --camera orbit:30
       hga encode man.spz walk.npz --rig makehuman.npz --up=-y -o man.hga
     """
@@ -110,7 +112,7 @@ def encode(
 
     make_room(output, avatar, motion, face, *(placement.files if placement else ()))
     wanted = {name: value for name, value in chosen.items() if value is not None}
-    settings = encoding.settings(quality, low_delay, wanted)
+    settings = encoding.settings(quality, motion_mode, wanted)
     content = encoding.open_avatar(avatar, placement, settings.influences)
     clip = encoding.open_motion(content, motion, face, fps, frames)
     views = encoding.stream_cameras(cameras, encoding.avatar_corners(content, clip), size)

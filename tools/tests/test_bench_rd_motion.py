@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from reference_encoder.content import Motion
-from tools.bench_rd_motion import CLIPS, acl, measure_motion, peer_clip, pose_errors, rate, skeleton_avatar
+from tools.bench_rd_motion import (
+    CLIPS,
+    acl,
+    measure_means,
+    measure_modes,
+    measure_motion,
+    measure_track,
+    peer_clip,
+    pose_errors,
+    rate,
+    skeleton_avatar,
+)
 
 
 def test_every_clip_of_the_table_is_there_with_as_many_frames() -> None:
@@ -35,3 +46,23 @@ def test_a_clip_at_the_errors_of_the_peer(random_access: float, share: float) ->
     assert row.joint_max <= row.peer.joint_max and row.shell_max <= row.peer.shell_max
     assert row.bytes <= share * row.peer.bytes
     assert rate([row]) == pytest.approx(row.bytes * 8 * 30 / 1000 / 44)
+
+
+def test_modes_and_mean_errors_of_a_clip() -> None:
+    """Units of one frame cost at most 15 % more than the best of hierarchical groups; errors come out as asked for."""
+    modes = {(mode.name, mode.random_access): mode for mode in measure_modes(["cmu_02_03_run_jog"])}
+    for access in (0.0, 1.0):
+        grouped = min(modes[f"groups of {n}", access].bytes for n in (2, 4))
+        assert modes["long units", access].bytes < modes["one frame a unit", access].bytes < 1.15 * grouped
+    means = measure_means(["cmu_02_03_run_jog"])
+    assert [mode.joint_mean for mode in means] == pytest.approx([0.3, 0.3, 1, 1, 3, 3], rel=0.04)
+    assert means[0].bytes > means[2].bytes > means[4].bytes
+
+
+def test_a_track_of_weights() -> None:
+    """Weights at random: the error of a step of 4/1000 is 2/1000 at most, and that of a still one is none."""
+    fps = peer_clip(acl()[0], CLIPS).fps
+    weights = np.stack([np.random.default_rng(5).uniform(0, 1, 40), np.zeros(40)], axis=1)
+    track = Motion(np.zeros((40, 1, 3)), np.zeros((40, 3)), weights, fps, ("head",), ("smile", "blink"))
+    fine, coarse = measure_track(track, (4.0, 40.0))
+    assert fine.weight_max <= 2.1 and 0.3 < fine.weight_mean < 0.7 and fine.bytes > 1.5 * coarse.bytes

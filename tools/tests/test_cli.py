@@ -100,7 +100,7 @@ def test_encode_takes_settings_of_the_encoder(hga: Run, content: Path, tmp_path:
         "--camera",
         "none",
     )
-    assert hga(*arguments, "--no-checksums", "--low-delay", "--frames", "1:4").exit_code == 0
+    assert hga(*arguments, "--no-checksums", "--motion-mode", "low-delay", "--frames", "1:4").exit_code == 0
     data = (tmp_path / "a.hga").read_bytes()
     units = list(UnitReader(data))
     assert [unit.type for unit in units].count("motion") == 3
