@@ -103,7 +103,7 @@ class Frame:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """§7.1 The stages that the frame has; `projected` and `pixels` also need a camera."""
+        """§7.1 The stages that the frame has, in their order; `projected` and `pixels` also need a camera."""
         names = [name for name, _ in spec.standard().enumerations["stage"].values()]
         return tuple(name for name in names if name != "maps" or self.generator is not None)
 

@@ -189,7 +189,7 @@ def add_hashes(
             digests[frame.index] = {
                 stage: frame.digest(stage, view)
                 for stage in stages
-                if stage not in ("projected", "pixels") or view
+                if stage in frame.stages and (stage not in ("projected", "pixels") or view)
             }
             progress("hashes", frame.index + 1, decoder.end_frame_count or 0)
     output, carried = [], {unit.index: range(first, first + n) for unit, _, first, n in motion_units(data)}

@@ -15,7 +15,7 @@ from tools.parameters import IN, OUT, json_option, make_room
 if TYPE_CHECKING:
     from conformance.recipes import Recipe
 
-_HASH_EVERY_FRAME = ("symbols", "pose", "joints", "gaussians", "canonical", "projected", "pixels")
+_HASH_EVERY_FRAME = ("symbols", "pose", "joints", "maps", "gaussians", "canonical", "projected", "pixels")
 
 
 @click.command()
