@@ -7,6 +7,7 @@ pass by. Maps are stored texel by texel, all channels of a texel together.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def pack(weights: np.ndarray) -> np.ndarray:
     wide = np.zeros((width, width, inputs, vectors * LANES), np.float32)
     wide[..., :outputs] = weights.transpose(2, 3, 1, 0)
     edges = [*range(0, vectors, 2), vectors]
-    blocks = [wide[..., a * LANES : b * LANES].ravel() for a, b in zip(edges, edges[1:], strict=False)]
+    blocks = [wide[..., a * LANES : b * LANES].ravel() for a, b in itertools.pairwise(edges)]
     return np.concatenate(blocks)
 
 
@@ -45,7 +46,13 @@ class _Block:
         self.zero = ir.Constant(_VECTOR, [0.0] * LANES)
 
     def accumulate(
-        self, source: ir.Value, step: ir.Value, weights: ir.Value, run: ir.Value, pitch: ir.Value, rows: ir.Value
+        self,
+        source: ir.Value,
+        step: ir.Value,
+        weights: ir.Value,
+        run: ir.Value,
+        pitch: ir.Value,
+        rows: ir.Value,
     ) -> list[ir.Value]:
         """The sums over `rows` rows of `run` inputs each, `pitch` apart; texels lie `step` apart."""
         b, before = self.b, self.b.block
@@ -76,7 +83,9 @@ class _Block:
             phi.add_incoming(start, before)
         return phis
 
-    def _products(self, source: ir.Value, step: ir.Value, weights: ir.Value, sums: list[Any]) -> list[ir.Value]:
+    def _products(
+        self, source: ir.Value, step: ir.Value, weights: ir.Value, sums: list[Any]
+    ) -> list[ir.Value]:
         """The sums after one input of every texel."""
         b = self.b
         loaded = [self._load(weights, _int(v * LANES)) for v in range(self.vectors)]
@@ -84,7 +93,9 @@ class _Block:
         for texel in range(TEXELS):
             value = b.load(b.gep(source, [b.mul(step, _int(texel))]))
             one = b.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, cgutils.int32_t(0))
-            every = b.shuffle_vector(one, one, ir.Constant(ir.VectorType(cgutils.int32_t, LANES), [0] * LANES))
+            every = b.shuffle_vector(
+                one, one, ir.Constant(ir.VectorType(cgutils.int32_t, LANES), [0] * LANES)
+            )
             for v, weight in enumerate(loaded):
                 result.append(b.call(self.fma, [weight, every, sums[texel * self.vectors + v]]))
         return result
@@ -113,8 +124,12 @@ def _block_intrinsic(vectors: int) -> Any:
         signature = types.void(source, i, i, weights, i, i, i, i, target, i, i)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            data = [context.make_array(signature.args[n])(context, builder, arguments[n]).data for n in (0, 3, 8)]
-            at, step, first, run, pitch, rows, to, target_pitch = (arguments[n] for n in (1, 2, 4, 5, 6, 7, 9, 10))
+            data = [
+                context.make_array(signature.args[n])(context, builder, arguments[n]).data for n in (0, 3, 8)
+            ]
+            at, step, first, run, pitch, rows, to, target_pitch = (
+                arguments[n] for n in (1, 2, 4, 5, 6, 7, 9, 10)
+            )
             code = _Block(builder, vectors)
             start = builder.gep(data[0], [at])
             sums = code.accumulate(start, step, builder.gep(data[1], [first]), run, pitch, rows)

@@ -14,6 +14,7 @@ import numpy as np
 
 import spec
 from reference_decoder import jit
+from reference_decoder.network import network_class
 from reference_decoder.payload import FastReadPort
 from reference_decoder.rendering import Camera, Projected, project, rasterise
 from reference_decoder.skinning import displacement, offset, skin
@@ -79,7 +80,16 @@ class Engine(Protocol):
 
 
 class Compiled:
-    """§4.6 The document compiled by Numba, with kernels where clauses 7.7 and 9 loop over Gaussians."""
+    """§4.6 The document compiled by Numba, with kernels where clauses 7.7, 7.9 and 9 loop over Gaussians or texels.
+
+    `network` says who computes the sums of products of a generator, the bits being the same: "numba", "torch", or
+    "auto", which is torch where it is installed.
+    """
+
+    network = "numba"
+
+    def __init__(self, network: str = "numba"):
+        self.network = network
 
     @functools.cached_property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
@@ -129,9 +139,10 @@ class Compiled:
         return skin(matrices, c.joint, c.weight, c.position, displaced, factor)
 
     def maps(self, generator: Any, inputs: np.ndarray, pose_vector: np.ndarray) -> np.ndarray:
-        maps = np.zeros(generator.map_entries, np.int64)
-        self.functions["generate_maps"](*generator.network_arguments(inputs, pose_vector, maps))
-        return maps
+        if self.network not in generator.prepared:
+            network = network_class(self.network)
+            generator.prepared[self.network] = network(generator.topology, generator.parameters)
+        return generator.prepared[self.network].maps(inputs, pose_vector)
 
     def offset(
         self, generator: Any, maps: np.ndarray, canonical: Any, displaced: np.ndarray

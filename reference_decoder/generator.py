@@ -93,7 +93,7 @@ class Generator:
         return inputs, vector
 
     def network_arguments(self, inputs: Array, pose_vector: Array, maps: Array) -> tuple[Any, ...]:
-        """§7.9.8 The arguments of `generate_maps`."""
+        """§7.9.8 The arguments of `generate_maps`, the text of the network itself."""
         t = self.topology
         shape = t["layer"], t["layer_count"], t["level_count"], t["input_level"], t["mapping_size"]
         return *shape, t["modulation_flag"], *self.parameters, inputs, pose_vector, maps

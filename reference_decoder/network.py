@@ -1,11 +1,11 @@
-"""§7.9.8 The network of a generator on float32 sums: those of Numba here, or those of another library."""
+"""§7.9.8 The network of a generator with float32 sums, those of `convolution` or those of another library."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-import numba
 import numpy as np
 from numba import njit, prange
 
@@ -25,7 +25,9 @@ class Layer:
     """
 
     def __init__(self, row: np.ndarray, parameters: tuple[np.ndarray, ...]):
-        self.inputs, self.outputs, self.width, self.size, self.kind, weight, channel, self.stride = map(int, row)
+        self.inputs, self.outputs, self.width, self.size, self.kind, weight, channel, self.stride = map(
+            int, row
+        )
         weights, *others = parameters
         count = self.inputs * self.outputs * self.width**2
         shape = self.outputs, self.inputs, self.width, self.width
@@ -150,6 +152,16 @@ def _join(lower, skip, style, source):
                 source[y + 1, x + 1, place] = _modulate(np.int64(skip[y, x, c]), style[place])
 
 
-def threads() -> int:
-    """How many threads the network runs on."""
-    return int(numba.get_num_threads())
+NETWORKS = ("numba", "torch", "auto")
+"""Who may compute the sums; "auto" is torch where it is installed."""
+
+
+def network_class(name: str) -> type[Network]:
+    """The network of that name of NETWORKS; torch is imported only here. ValueError for any other name."""
+    if name not in NETWORKS:
+        raise ValueError(f"there is no network '{name}', only {', '.join(NETWORKS)}")
+    if name == "numba" or (name == "auto" and importlib.util.find_spec("torch") is None):
+        return Network
+    from reference_decoder.torch_network import TorchNetwork
+
+    return TorchNetwork

@@ -22,7 +22,9 @@ class TorchNetwork(Network):
     layout = torch.channels_last
 
     def prepare(self, layer: Layer) -> None:
-        layer.weights = torch.from_numpy(layer.weights.astype(np.float32)).contiguous(memory_format=self.layout)
+        layer.weights = torch.from_numpy(layer.weights.astype(np.float32)).contiguous(
+            memory_format=self.layout
+        )
 
     def apply(self, layer: Layer) -> None:
         extent = layer.size * layer.stride + 2 * layer.border

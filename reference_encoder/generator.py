@@ -103,6 +103,27 @@ class GeneratorModel:
         return weights, biases, multipliers, shifts
 
 
+def random_layers(
+    model: GeneratorModel, pose_size: int, random: np.random.Generator, largest: int = 63
+) -> None:
+    """Fills `model.layers` with random integers whose activations neither vanish nor all reach their limits.
+
+    largest: the greatest absolute value of a weight.
+    """
+    for row in model.shape(pose_size):
+        inputs, outputs, width = (int(entry) for entry in row[:3])
+        fan_in = max(inputs * width * width, 1)
+        spread = round(np.log2(largest * fan_in**0.5)) + 11
+        model.layers.append(
+            Layer(
+                random.integers(-largest, largest + 1, (outputs, inputs, width, width)),
+                random.integers(-1000, 1001, outputs),
+                random.integers(1024, 4096, outputs),
+                random.integers(spread - 1, spread + 2, outputs),
+            )
+        )
+
+
 def generator_unit(
     model: GeneratorModel, known: Mapping[str, Any], active: Generator | None = None, *, checksum: bool = True
 ) -> bytes:

@@ -44,7 +44,8 @@ def test_packages_import_only_what_comes_before_them(package: str) -> None:
 @pytest.mark.parametrize("package", ["spec", "reference_decoder"])
 def test_decoding_needs_no_torch_and_no_tools(package: str) -> None:
     for path in sources(package):
-        assert not imported(path) & NOT_ON_THE_DECODING_PATH, path
+        optional = {"torch"} if path.name == "torch_network.py" else set()  # imported when it is asked for
+        assert not imported(path) & NOT_ON_THE_DECODING_PATH - optional, path
 
 
 def test_torch_stays_behind_its_extras() -> None:
