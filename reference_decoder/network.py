@@ -31,7 +31,7 @@ class Layer:
         weights, *others = parameters
         count = self.inputs * self.outputs * self.width**2
         shape = self.outputs, self.inputs, self.width, self.width
-        self.weights = weights[weight : weight + count].reshape(shape)
+        self.weights: Any = weights[weight : weight + count].reshape(shape)  # or what `prepare` makes of them
         self.parameters = np.stack([part[channel : channel + self.outputs] for part in others])
         self.border = self.width // 2
         columns = -(-self.size // TEXELS) * TEXELS * self.stride + 2 * self.border

@@ -11,7 +11,7 @@ import numpy as np
 import spec
 from reference_decoder import Compiled, Decoder
 from reference_decoder.generator import Generator, known_before
-from reference_decoder.units import Unit, UnitReader, level_limits, peek, peek_motion, read_unit
+from reference_decoder.units import Unit, UnitReader, level_limits, motion_units, peek, read_unit
 from reference_encoder.content import ContentError
 from reference_encoder.units import unit
 from spec.errors import ResourceLimit
@@ -132,13 +132,15 @@ def generator_unit(
     known: the elements of the avatar header, the limits of the level and `surface_neighbour`. Raises ContentError if
     the layers do not fit the topology, and the StreamError of whatever the syntax does not allow.
     """
+    _check_layers(model, 3 * (known["joint_count"] - 1) + known["expression_count"])
     values = changes(model, active.parameters if active else None)
-    values |= {"generator_id": model.identity, "update_flag": int(active is not None)}
+    values |= {
+        "generator_id": model.identity,
+        "update_flag": int(active is not None),
+        "side_flag": model.side,
+    }
     if active is None:
-        _check_layers(model, 3 * (known["joint_count"] - 1) + known["expression_count"])
-        return unit(
-            "generator", values | model.topology() | {"side_flag": model.side}, known, checksum=checksum
-        )
+        return unit("generator", values | model.topology(), known, checksum=checksum)
     values["update_number"] = active.updates + 1
     return unit("generator", values, {**known, **known_before(active, True)}, checksum=checksum)
 
@@ -223,16 +225,16 @@ def add_generator(
     known |= level_limits(spec.standard(), level)
     output: list[bytes] = []
     pending, active = dict(sorted((updates or {}).items())), None
+    ends = {piece.index: start + count for piece, _, start, count in motion_units(data)}
     for piece in UnitReader(data):
-        if piece.type == "motion":
-            _, start, count = peek_motion(data, piece)
+        if piece.index in ends:
             if active is None:
                 output.append(first)
                 active = received(first, known, position, None)
-            for frame in [frame for frame in pending if frame < start + count]:
+            for frame in [frame for frame in pending if frame < ends[piece.index]]:
                 output.append(generator_unit(pending.pop(frame), known, active))
                 active = received(output[-1], known, position, active)
-                progress("updates", frame, start + count)
+                progress("updates", frame, max(ends.values()))
         if piece.type == "sequence":
             profile = {"profile": _C["PROFILE_GENERATIVE"], "level": level}
             output.append(unit("sequence", {**decoder.sequence, **profile}, {}, checksum=True))

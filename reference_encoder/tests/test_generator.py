@@ -231,7 +231,7 @@ def test_the_writer_refuses_it_too(plain: bytes) -> None:
     ("changed", "constraint"),
     [
         ({"map_bits": 10}, "level_map_size"),
-        ({"map_bits": 9, "decoder_channels": [60, 9, 9]}, "level_generator_macs"),
+        ({"map_bits": 8, "decoder_channels": [60, 60, 6]}, "level_generator_macs"),
         (
             {"map_bits": 9, "decoder_channels": [40, 1, 1], "encoder_channels": [1, 1]},
             "level_generator_values",
@@ -261,15 +261,15 @@ def test_what_a_level_does_not_allow_is_refused_before_memory_is_taken(
     decoder, _ = decoded(claim)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert [error.constraint for error in decoder.errors] == [constraint] and peak < 1 << 20
+    assert [error.constraint for error in decoder.errors] == [constraint] and peak < 1 << 22
 
 
 def test_a_level_is_raised_for_what_needs_it_and_no_further(plain: bytes) -> None:
-    big = model(map_bits=10)
+    big = model(map_bits=10, heads=["opacity"])
     decoder, _ = decoded(add_generator(plain, big), strict=True)
     assert decoder.sequence["level"] == 2
     with pytest.raises(ContentError, match="more than the highest level allows"):
-        add_generator(plain, model(layers=False, map_bits=11, decoder_channels=[300, 9, 9]))
+        add_generator(plain, model(map_bits=11, decoder_channels=[300, 9, 9]))
 
 
 def test_layers_that_do_not_fit_are_named(plain: bytes) -> None:
@@ -280,13 +280,13 @@ def test_layers_that_do_not_fit_are_named(plain: bytes) -> None:
 
 
 def test_dependent_levels_by_hand() -> None:
-    # states and what they halve: 0 -> even levels stay at 0, odd ones go to 2; state 5 and 7 take one towards 0
-    assert quantised_levels(np.array([2, 0, 4, -1, 0])).tolist() == [1, 0, 2, -1, 0]
+    # the states are 0, 2, 1, 5, 6: in the odd ones a change is one nearer to 0 than twice the level
+    assert quantised_levels(np.array([2, 0, 3, -1, 0])).tolist() == [1, 0, 2, -1, 0]
     trellis, state, found = spec.document().constants["TRELLIS"], 0, []
     for level in (1, 0, 2, -1, 0):
         found.append(F["dequantise_weight"](level, 1, state & 1))
         state = trellis[2 * state + (level & 1)]
-    assert found == [2, 0, 4, -1, 0]
+    assert found == [2, 0, 3, -1, 0]
     with pytest.raises(ContentError, match=r"change 0 .* is 1: not on the trellis"):
         quantised_levels(np.array([1]))
 
