@@ -22,10 +22,7 @@ DIGEST_BYTES = 16
 
 def stages_in_order() -> list[str]:
     """§7.1 The stages in the order in which they depend on each other."""
-    names = [name for name, _ in spec.standard().enumerations["stage"].values()]
-    names.remove("maps")
-    names.insert(names.index("gaussians"), "maps")
-    return sorted(names, key=lambda name: name != "canonical")
+    return [name for name, _ in spec.standard().enumerations["stage"].values()]
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,7 @@ class Frame:
     @property
     def stages(self) -> tuple[str, ...]:
         """§7.1 The stages that the frame has, in their order; `projected` and `pixels` also need a camera."""
-        names = [name for name, _ in spec.standard().enumerations["stage"].values()]
-        return tuple(name for name in names if name != "maps" or self.generator is not None)
+        return tuple(name for name in stages_in_order() if name != "maps" or self.generator is not None)
 
     def projected(self, camera: Camera) -> Array:
         """§9.6 The projected list of this frame."""
