@@ -313,7 +313,7 @@ def _checksums(base: _Base) -> Iterator[Recipe]:
         base, settings={**base.settings, "edits": [*base.settings.get("edits", ()), {"check": {}}]}
     )
     yield checked.recipe(
-        "base_checked", f"The valid stream from which streams of {base.group} with a wrong checksum differ in one unit.",
+        "base_checked", f"The valid stream from which those of {base.group} with a wrong checksum differ in one unit.",
         "A decoder that computes the checksum over the wrong bytes.", clauses=("6.3", "8.6"),
     )  # fmt: skip
     kinds = dict.fromkeys(unit.kind for unit in base.units if unit.kind in base.kinds or unit.kind.isdigit())

@@ -40,7 +40,7 @@ class Recipe:
     shape: Mapping[str, Any] = field(default_factory=dict)
     edits: tuple[Mapping[str, Any], ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict)
-    expect: tuple[str, ...] = ()  # the constraints of the errors, in order
+    expect: tuple[str, ...] = ()  # the constraints of the errors, in order; or any
     twin: str = ""  # the legal stream next to this one
     full: bool = False  # only in the larger set
 
