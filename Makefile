@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := spec reference_decoder reference_encoder conformance tools
 
-.PHONY: help demo proof test test-smplx check lint types spec fuzz bench clean
+.PHONY: help demo proof test conformance test-smplx check lint types spec fuzz bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,10 @@ demo: $(VENV)/.installed ## encode, decode, draw and verify both shipped avatars
 
 test: $(VENV)/.train ## all tests; installs torch, with which generators are trained
 	$(BIN)/python -m pytest
+
+conformance: $(VENV)/.installed ## the corpus is what its recipes give, and the reference decoder passes it
+	$(BIN)/hga conformance generate --check
+	$(BIN)/hga conformance run --decoder conformance/reference.toml
 
 test-smplx: $(VENV)/.installed ## the tests against the smplx package too; installs it (non-commercial terms) and torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,smplx]'

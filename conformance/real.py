@@ -1,4 +1,4 @@
-"""§A.3.3 Streams of real content, cut down to a few Gaussians and frames: what encoders make, and random streams do not."""
+"""§A.3.3 Streams of real content, cut down to a few Gaussians and frames: what random streams do not have."""
 
 from __future__ import annotations
 

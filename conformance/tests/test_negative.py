@@ -124,11 +124,11 @@ def first_difference(a: bytes, b: bytes) -> int:
     return bits - (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_length()
 
 
-SAMPLE = 12
+SAMPLE = 30
 """One stream in so many is compared with the executed document here; `make conformance` compares all."""
 
 
-@pytest.mark.parametrize("start", range(0, SAMPLE, 3))
+@pytest.mark.parametrize("start", range(0, SAMPLE, 10))
 def test_the_executed_document_agrees(start: int) -> None:
     for recipe in sorted(recipes().values(), key=lambda each: each.id)[start::SAMPLE]:
         entry: Any = corpus.make(recipe)
