@@ -39,7 +39,7 @@ class Settings:
     )
     influences: int = 4
     weight_bits: int = 12
-    expression_step: float = 1.154e-4  # m; leaves errors of 0.1 mm
+    expression_step: float = 1.1e-4  # m; leaves errors of 0.095 mm
     expression_weight_step: float = 1 / 512
     motion_tolerance: float = 0.0005  # m: the largest error of a joint
     shell_tolerance: float = 0.0005  # m: the largest error of the body around a joint

@@ -133,6 +133,13 @@ def part_of(avatar: Avatar, kept: np.ndarray) -> Avatar:
     )
 
 
+def as_coded(avatar: Avatar, motion: Motion, settings: Settings) -> Avatar:
+    """§6.5 The Gaussians that `encode` keeps, unquantised, in the order in which they will decode."""
+    ready = prepared(avatar, motion.on(avatar), settings, lambda what, done, total: None)
+    order = chunks(ready.values, min(settings.chunk_size, avatar.gaussians.count))
+    return part_of(ready.avatar, np.concatenate(order))
+
+
 def refined(ready: Prepared, known: Mapping[str, Any], settings: Settings, progress: Progress) -> Prepared:
     """§7.3.6 With colours that make up for what the quantisation of all else spoils, and the best of what is tried.
 

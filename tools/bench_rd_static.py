@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from reference_decoder import Camera, Decoder, Frame
 from reference_decoder.rendering import render
@@ -18,6 +17,7 @@ from reference_encoder.content import Avatar, Gaussians, Motion, Rig
 from reference_encoder.encode import encode
 from reference_encoder.quality import fidelity, quaternion_matrices, source_picture
 from reference_encoder.quantise import Settings, to_integers
+from reference_encoder.structural import as_coded
 from tools.bench_rd_peers import Coded, Peer, array_bytes, zstd_19
 from tools.cameras import Bounds, View
 from tools.encoding import scaled
@@ -26,7 +26,6 @@ QUALITIES = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 CAMERAS, SIZE = 8, 512
 _WIDEST = 1.9  # metres: the widest scale that Q.24 factors are made of here
 _SH_LIMIT = 32767  # Q.12, of the renderer
-_MATCHES = 16  # source Gaussians that a decoded one is compared with
 _LEAST_NOISE = 1e-10  # of the full range, squared: equal pictures count as 100 dB
 _WARM_UP = 256  # Gaussians of the stream that loads what is compiled, before anything is timed
 
@@ -195,7 +194,8 @@ def measure_expressions(name: str, avatar: Avatar, settings: Settings | None = N
     start = time.perf_counter()
     data = encode(avatar, motion, chosen)
     encoding = time.perf_counter() - start
-    errors = 1000 * expression_errors(avatar, Decoder(data, strict=True).frames())
+    coded = as_coded(avatar, motion, chosen)
+    errors = 1000 * expression_errors(coded, Decoder(data, strict=True).frames())
     return ExpressionReport(
         name,
         avatar.gaussians.count,
@@ -210,21 +210,14 @@ def measure_expressions(name: str, avatar: Avatar, settings: Settings | None = N
     )
 
 
-def expression_errors(avatar: Avatar, frames: Iterator[Frame]) -> np.ndarray:
-    """(E, decoded Gaussians) metres: what a decoded expression moves wrongly; frame e + 1 shows expression e alone.
+def expression_errors(coded: Avatar, frames: Iterator[Frame]) -> np.ndarray:
+    """(E, N) metres: what a decoded expression moves wrongly; frame e + 1 shows expression e alone.
 
-    A stream keeps no order, may leave Gaussians out and may place hidden ones coarsely: a decoded one stands
-    for that of the source Gaussians nearest to it which moves most like it over all expressions.
+    `coded` has the Gaussians in the order in which they decode.
     """
     neutral = _means(next(frames))
     offsets = np.array([_means(frame) - neutral for frame in frames])
-    source = avatar.gaussians.positions
-    near = cKDTree(source).query(neutral, min(_MATCHES, len(source)))[1].reshape(len(neutral), -1)
-    squares = np.zeros(near.shape)
-    for moved, true in zip(offsets, avatar.expressions, strict=True):
-        squares += ((moved[:, None] - true[near]) ** 2).sum(axis=2)
-    match = near[np.arange(len(near)), squares.argmin(axis=1)]
-    return np.linalg.norm(offsets - avatar.expressions[:, match], axis=2)
+    return np.linalg.norm(offsets - coded.expressions, axis=2)
 
 
 def _means(frame: Frame) -> np.ndarray:

@@ -13,7 +13,9 @@ import pytest
 from reference_decoder import Decoder
 from reference_encoder.content import ContentError
 from reference_encoder.encode import encode
+from reference_encoder.quantise import Settings
 from reference_encoder.splats import save_ply, save_spz
+from reference_encoder.structural import as_coded
 from tools import bench_rd_report
 from tools.bench_rd_peers import Coded, Peer, Quantised, from_tables, static_peers, tables
 from tools.bench_rd_static import (
@@ -138,12 +140,24 @@ def test_expression_errors_are_those_of_the_offsets() -> None:
     avatar = small_avatar()
     report = measure_expressions("small", avatar)
     assert report.expressions == 2 and report.canonical + report.offsets < report.bytes
-    # The offsets are 0 or 50 mm, and a step is 0.122 mm: 409.6 steps are coded as 410 or 409.
-    assert 0 < report.error_mean < report.error_max < 0.3
+    # The offsets are 0 or 50 mm, and a step is 115/1024 of 1/1024 m: 455.9 steps are coded as 456.
+    assert 0 < report.error_mean < report.error_max == pytest.approx(456 * 115 * 1000 / 2**20 - 50, abs=1e-3)
     broken = replace(avatar, expressions=avatar.expressions * 0.8)  # 50 mm become 40 mm
-    data = encode(broken, replace(still(3, 2), **_each_expression()))
-    errors = expression_errors(avatar, Decoder(data).frames())
+    motion = replace(still(3, 2), **_each_expression())
+    coded = as_coded(broken, motion, Settings())
+    truth = replace(coded, expressions=coded.expressions / 0.8)
+    errors = expression_errors(truth, Decoder(encode(broken, motion)).frames())
     assert errors.shape == (2, 200) and errors.max() == pytest.approx(0.01, abs=3e-4)
+
+
+@pytest.mark.parametrize("chunk_size", [64, 65536])
+def test_decoded_gaussians_are_those_that_were_coded(chunk_size: int) -> None:
+    settings = replace(Settings(), effort=1, chunk_size=chunk_size)
+    avatar, motion = small_avatar(), still(3, 2)
+    frame = next(Decoder(encode(avatar, motion, settings)).frames())
+    coded = as_coded(avatar, motion, settings)
+    off = np.abs(frame.canonical.position / 2**20 - coded.gaussians.positions)
+    assert off.max() <= 0.51 * settings.position_step
 
 
 def _each_expression() -> dict:
