@@ -224,6 +224,93 @@ def _motion(progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     }
 
 
+@bench.command()
+@click.option("--avatar", type=CONTENT_IN, help="A bound avatar or a LAM head instead of the shipped ones.")
+@click.option("--motion", type=CONTENT_IN, help="The motion of --avatar.")
+@click.option("--face", type=CONTENT_IN, help="An ARKit track that goes with --motion.")
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1, 600), help="Of each motion."
+)
+@click.option(
+    "--effort", type=click.IntRange(1, 9), help="The encoder's effort  [default: the encoder's own]"
+)
+@json_option
+def stream(
+    avatar: Path | None,
+    motion: Path | None,
+    face: Path | None,
+    seconds: float,
+    effort: int | None,
+    as_json: bool,
+) -> None:
+    """Encode whole streams as one would send them, and tell what a receiver gets when.
+
+    The shipped body of 64,000 Gaussians in captured clips, in one with its face, and the shipped head, each 10 s at
+    30 frames/s in the default quality, with and without a random access point each second.
+
+    \b
+    total           all bytes over the duration
+    first bytes     what must arrive before the first picture: headers, Gaussians, expressions, one motion unit
+    steady          the motion after the first frame
+    first frame     milliseconds to decode those bytes on one thread; first picture: and draw it at 512x512
+
+    \b
+    Examples:
+      hga bench stream
+      hga bench stream --avatar me.npz --motion walk.npz --seconds 4
+    """
+    from dataclasses import asdict, replace
+
+    from reference_encoder.quantise import Settings
+    from tools import terminal
+    from tools.bench_stream import measure_streams, own_subject, subjects
+
+    if (avatar is None) != (motion is None):
+        raise click.UsageError("--avatar and --motion go together")
+    if face is not None and motion is None:
+        raise click.UsageError("--face needs --avatar and --motion")
+    settings = Settings() if effort is None else replace(Settings(), effort=effort)
+    chosen = [own_subject(avatar, motion, face, seconds)] if avatar and motion else [*subjects(seconds)]
+    with terminal.progress() as progress:
+        rows = [asdict(row) for row in measure_streams(chosen, settings, progress)]
+    if as_json:
+        click.echo(json.dumps({"streams": rows}, indent=2))
+    else:
+        _show_streams(rows)
+
+
+def _show_streams(rows: list[dict[str, Any]]) -> None:
+    from tools import terminal
+
+    columns: tuple[str, ...] = (
+        "content",
+        "mode",
+        "Gaussians>",
+        "frames>",
+        "bytes>",
+        "total kbit/s>",
+        "first bytes>",
+    )
+    columns += ("steady kbit/s>", "first frame ms>", "first picture ms>", "encode s>")
+    cells = [
+        (
+            row["content"],
+            row["mode"],
+            f"{row['gaussians']:,}",
+            row["frames"],
+            f"{row['bytes']:,}",
+            f"{row['total_kbit_s']:.1f}",
+            f"{row['first_bytes']:,}",
+            f"{row['steady_kbit_s']:.2f}",
+            f"{row['first_frame_ms']:.0f}",
+            f"{row['first_picture_ms']:.0f}",
+            f"{row['encode_s']:.1f}",
+        )
+        for row in rows
+    ]
+    terminal.table("whole streams", columns, cells)
+
+
 def _print(report: dict) -> None:
     from rich.console import Console
     from rich.table import Table
