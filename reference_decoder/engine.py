@@ -115,7 +115,8 @@ class Compiled:
         return np.zeros(0, np.int32), np.zeros((0, 3), np.int32)
 
     def keep_offsets(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        moved = np.flatnonzero(offsets.any(axis=1)).astype(np.int32)
+        x, y, z = offsets.T  # many times as fast as any(axis=1)
+        moved = np.flatnonzero(x | y | z).astype(np.int32)
         return moved, offsets[moved]
 
     def dense_offsets(self, offsets: tuple[np.ndarray, np.ndarray], gaussian_count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 import spec
 from spec.run import Document
+from spec.textports import expressions_of
 
 OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
 
@@ -80,10 +82,29 @@ def module_header(document: Document) -> str:
 @functools.cache
 def document_module() -> ModuleType:
     """§4.6 The document's functions, compiled; arrays are NumPy arrays of any integer type."""
-    document = spec.document()
-    decorator = f"@njit(**{OPTIONS!r})"
-    source = document.source().replace("\ndef ", f"\n{decorator}\ndef ")
+    document, inlined = spec.document(), payload_functions()
+
+    def decorated(match: re.Match[str]) -> str:
+        options = OPTIONS | ({"forceinline": True} if match[1] in inlined else {})
+        return f"@njit(**{options!r})\n{match[0]}"
+
+    source = re.sub(r"^def (\w+)", decorated, document.source(), flags=re.MULTILINE)
     return generated_module("document", module_header(document) + source)
+
+
+def payload_functions() -> frozenset[str]:
+    """§8 The functions that run for every value of a coded payload: a call would cost as much as they do."""
+    standard, document = spec.standard(), spec.document()
+    found = set[str]()
+    waiting = {n for b in standard.binarisations.values() for n in (b.decode, b.encode)}
+    for structure in standard.structures.values():
+        if structure.coded:
+            for node in standard.nodes(structure.name):
+                waiting |= {name for expression in expressions_of(node) for name in expression.functions}
+    while waiting:
+        found |= waiting
+        waiting = set[str]().union(*(document.calls(name) for name in waiting)) - found
+    return frozenset(found)
 
 
 def function(name: str) -> Callable[..., Any]:

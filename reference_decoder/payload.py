@@ -177,5 +177,5 @@ def write_payload(structure: Structure, values: Values, contexts: np.ndarray) ->
 
 
 def int_zeros(count: int) -> np.ndarray:
-    """An array of zeros as compiled payloads take it."""
-    return np.zeros(count, np.int64)
+    """An array of zeros as compiled payloads take contexts: small, for they are read at random."""
+    return np.zeros(count, np.int32)

@@ -220,7 +220,7 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     local = {n.name for n in nodes if isinstance(n, Element | Let) and not n.index} | {
         n.variable for n in nodes if isinstance(n, For)
     }
-    used = frozenset[str]().union(*(_names(node) for node in nodes))
+    used = frozenset[str]().union(*(e.names for node in nodes for e in expressions_of(node)))
     scalars = sorted(used - arrays.keys() - local - standard.constant_values.keys())
     buffer = "output" if mode == "write" else "data"
     parameters = [buffer, "engine", "contexts", "fault", *scalars, *arrays]
@@ -239,18 +239,17 @@ def payload_code(standard: Standard, structure: str, mode: str) -> PayloadCode:
     return PayloadCode(name, source, tuple(scalars), tuple(arrays.items()), elements, checks)
 
 
-def _names(node: Node) -> frozenset[str]:
+def expressions_of(node: Node) -> list[Expression]:
+    """§5.1 What a compiled payload evaluates at one node of the syntax."""
     if isinstance(node, Element):
-        expressions = [node.low, node.high, node.descriptor.size, node.context_set, *node.index, *node.dims]
-    elif isinstance(node, Let):
-        expressions = [node.value, *node.index, *node.dims]
-    elif isinstance(node, For):
-        expressions = [node.count]
-    elif isinstance(node, If | While):
-        expressions = [node.condition]
-    else:
-        expressions = []
-    return frozenset[str]().union(*(expression.names for expression in expressions))
+        return [node.low, node.high, node.descriptor.size, node.context_set, *node.index, *node.dims]
+    if isinstance(node, Let):
+        return [node.value, *node.index, *node.dims]
+    if isinstance(node, For):
+        return [node.count]
+    if isinstance(node, If | While):
+        return [node.condition]
+    return []
 
 
 def _target(node: Element | Let, prefix: str = "") -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import lzma
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
+import zstandard
 
 from reference_decoder import Camera, Decoder, Frame
 from reference_decoder.rendering import Projected, bin_tiles, project_records, rasterise, sort
@@ -17,6 +21,9 @@ from reference_encoder.encode import encode
 from reference_encoder.quality import decoded_float_picture
 from reference_encoder.quantise import Settings
 from reference_encoder.skeletons import smplx_skeleton
+from tools.bench_rd_peers import array_bytes, lzma_9, zstd_19
+from tools.bench_rd_static import still
+from tools.content import body_avatar
 
 MOTION_UNIT = 30  # frames of a motion unit
 
@@ -119,6 +126,35 @@ def motion_milliseconds(data: bytes, runs: int) -> float:
     return 1000 * min(times)
 
 
+def canonical_decoding(runs: int) -> dict[str, Any]:
+    """§7.3 Times on one thread to decode the shipped body's canonical Gaussians from their stream, SH degree 0.
+
+    The peers, in the same run, unpack the same Gaussians as 16-bit arrays. The stream has no expressions and is
+    of effort 1, which codes all Gaussians and leaves none coarse.
+    """
+    avatar = replace(body_avatar(), expression_names=(), expressions=np.zeros((0, 0, 3)))
+    data = encode(avatar, still(avatar.rig.count, 0), Settings(effort=1))
+    arrays = array_bytes(avatar)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        own = least(lambda: next(Decoder(data, strict=True).frames()), runs)
+    finally:
+        numba.set_num_threads(threads)
+    packed, peers = {"lzma -9e": lzma_9(arrays), "zstd -19": zstd_19(arrays)}, {}
+    unpack = {"lzma -9e": lzma.decompress, "zstd -19": zstandard.ZstdDecompressor().decompress}
+    for name, small in packed.items():
+        peers[name] = {"bytes": len(small), "ms": least(partial(unpack[name], small), runs)}
+    count = avatar.gaussians.count
+    return {
+        "gaussians": count,
+        "bytes": len(data),
+        "ms": own,
+        "gaussians_per_s": 1000 * count / own,
+        "peers": peers,
+    }
+
+
 def measure(
     sizes: tuple[int, ...] = (512, 1024), count: int = 100_000, sh_degree: int = 3, runs: int = 15
 ) -> dict[str, Any]:
@@ -138,6 +174,7 @@ def measure(
         "encode_s": encoding,
         "first_frame_ms": structural,
         "motion_decode_ms_per_frame": motion_milliseconds(data, runs),
+        "canonical": canonical_decoding(runs),
         "pictures": [],
     }
     available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
