@@ -137,16 +137,16 @@ def test_what_splat_transform_cannot_do_is_said(tmp_path: Path, program: Path) -
 
 
 def test_expression_errors_are_those_of_the_offsets() -> None:
-    avatar = small_avatar()
-    report = measure_expressions("small", avatar)
+    avatar, settings = small_avatar(), replace(Settings(), effort=1)
+    report = measure_expressions("small", avatar, settings)
     assert report.expressions == 2 and report.canonical + report.offsets < report.bytes
     # The offsets are 0 or 50 mm, and a step is 115/1024 of 1/1024 m: 455.9 steps are coded as 456.
     assert 0 < report.error_mean < report.error_max == pytest.approx(456 * 115 * 1000 / 2**20 - 50, abs=1e-3)
     broken = replace(avatar, expressions=avatar.expressions * 0.8)  # 50 mm become 40 mm
     motion = replace(still(3, 2), **_each_expression())
-    coded = as_coded(broken, motion, Settings())
+    coded = as_coded(broken, motion, settings)
     truth = replace(coded, expressions=coded.expressions / 0.8)
-    errors = expression_errors(truth, Decoder(encode(broken, motion)).frames())
+    errors = expression_errors(truth, Decoder(encode(broken, motion, settings)).frames())
     assert errors.shape == (2, 200) and errors.max() == pytest.approx(0.01, abs=3e-4)
 
 
