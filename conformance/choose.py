@@ -23,7 +23,7 @@ PLAIN, EACH = 10, 6
 
 SHAPE = {"units": 2, "size": 12, "gaussians": 14}
 
-_HEADER = """# Random streams, few and small, that exercise what the other groups do not: chosen by `python -m conformance.choose`.
+_HEADER = """# Random streams that exercise what the other groups do not, chosen by `python -m conformance.choose`.
 defaults: {clauses: ["5", "6", "7", "8", "9"]}
 streams:
 """
