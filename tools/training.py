@@ -34,10 +34,10 @@ class Choices:
     """The options of `hga train` that shape the result."""
 
     canonical_steps: int = 1500
-    warm_steps: int = 500
+    warm_steps: int = 800
     steps: int = 4000
     views: int = 2
-    map_bits: int = 8
+    map_bits: int = 7
     channels: int = 16
     heads: str = "position,colour"
     rate: float = 2e-5

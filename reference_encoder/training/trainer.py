@@ -33,7 +33,7 @@ class TrainSettings:
     """How to train. Learning rates are those of Adam (Kingma and Ba 2015), in the parameters' own units."""
 
     canonical_steps: int = 1500  # on the canonical Gaussians alone
-    warm_steps: int = 500  # on the generator's first guess
+    warm_steps: int = 800  # on the generator's first guess
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
     rate: float = 2e-5  # loss per megabyte of weights
@@ -41,7 +41,7 @@ class TrainSettings:
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
     lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
     prune: float = 0.0  # share of the multiplications to get rid of
-    learning_rate: float = 5e-4  # of the generator
+    learning_rate: float = 3e-4  # of the generator
     canonical_rate: float = 1.0  # factor on those of the canonical Gaussians
     seed: int = 1
     save_every: int = 250
@@ -187,10 +187,10 @@ class Trainer:
             self._warm_start(progress)
 
     def _warm_start(self, progress: Progress) -> None:
-        """The first guess, from every other camera's pictures of each frame in turn."""
+        """The first guess, from the pictures of every fourth camera of each frame in turn."""
         model, names, targets = self.model, list(self.data.cameras), {}
         for count, frame in enumerate(self._frames):
-            cameras = [name for name in names[count % 2 :: 2] or names if self.data.has(name, frame)]
+            cameras = [name for name in names[count % 4 :: 4] or names if self.data.has(name, frame)]
             targets[frame] = wanted(model.posed, self.splatter, self.data, self.picture, frame, cameras)
             progress("looking at the pictures", count + 1, len(self._frames))
         regress(model.twin, model.offsets, targets, self.settings.warm_steps, self._rng, progress)

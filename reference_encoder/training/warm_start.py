@@ -7,6 +7,7 @@ colour head on them sees all Gaussians in every step and costs no rendering; pic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,8 +23,9 @@ from reference_encoder.training.twin import Twin
 Picture = Callable[[str, int], tuple[torch.Tensor, torch.Tensor]]
 Progress = Callable[[str, int, int], None]
 _LEAST_SHOWN = 0.25  # pixels: Gaussians that are shown less have their errors damped
-_RATE = 3e-3  # Adam's learning rate
-_RAMP = 20  # steps in which it rises
+_RATE = 1.5e-3  # Adam's learning rate, which falls by a cosine
+_RAMP = 30  # steps in which it rises
+_GRADIENT = 1.0  # norm to which gradients are cut: some frames are unlike all others
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,13 @@ def regress(
     progress: Progress,
 ) -> None:
     """Trains the generator until its colours are those wanted, as far as `steps` of Adam go."""
-    optimiser = torch.optim.Adam(twin.parameters(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15)
+    optimiser = torch.optim.Adam(twin.parameters(), lr=_RATE, eps=1e-15)
     frames = list(targets)
     scale = sum(_square(t.colour, t.shown) for t in targets.values()) / len(frames)
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _RAMP)
+            fall = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = _RATE * fall * min(1.0, (step + 1) / _RAMP)
         frame = frames[int(rng.integers(len(frames)))]
         made, target = offsets(frame), targets[frame]
         assert made.colour is not None
@@ -76,6 +79,7 @@ def regress(
             loss = loss + (made.position**2).mean() * 1e4
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), _GRADIENT)
         optimiser.step()
         progress(f"first guess, {float(loss.detach()):.2f} of the error left", step + 1, steps)
 

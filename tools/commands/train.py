@@ -20,10 +20,10 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
 @click.option(
     "--canonical-steps", default=1500, show_default=True, help="Steps on the canonical Gaussians alone."
 )
-@click.option("--warm-steps", default=500, show_default=True, help="Steps on the generator's first guess.")
+@click.option("--warm-steps", default=800, show_default=True, help="Steps on the generator's first guess.")
 @click.option("--steps", default=4000, show_default=True, help="Steps on the generator.")
 @click.option("--views", default=2, show_default=True, help="Pictures of one pose in a step.")
-@click.option("--maps", "map_bits", default=8, show_default=True, type=click.IntRange(4, 11),
+@click.option("--maps", "map_bits", default=7, show_default=True, type=click.IntRange(4, 11),
               help="Binary logarithm of the width of the maps.")  # fmt: skip
 @click.option("--channels", default=16, show_default=True, type=click.IntRange(4, 128),
               help="Channels at the finest level; coarser ones have up to four times as many.")  # fmt: skip
