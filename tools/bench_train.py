@@ -34,6 +34,7 @@ def measure(
     cameras: int,
     frames: int,
     seconds: int,
+    settings: Settings,
     pictures: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -48,10 +49,13 @@ def measure(
     for number, folder in enumerate(trained):
         model = load_model(folder, views, CpuSplatter.device)
         face = scores.face_of(model, views, CpuSplatter())
-        streams = {folder.name: _streams(model, model.posed.canonical(), shown, seconds, True)}
+        streams = {folder.name: _streams(model, model.posed.canonical(), shown, seconds, settings, True)}
         if number == 0:
             canonical = load_avatar(folder / "canonical.npz")
-            streams = {"Canonical + LBS": _streams(model, canonical, shown, seconds, False), **streams}
+            streams = {
+                "Canonical + LBS": _streams(model, canonical, shown, seconds, settings, False),
+                **streams,
+            }
         for name, (stream, long) in streams.items():
             progress(f"decoding {name}", number, len(trained))
             draws[name] = _decoded(stream, views, shown)
@@ -65,13 +69,18 @@ def measure(
 
 
 def _streams(
-    model: Model, avatar: Avatar, shown: Sequence[tuple[str, int]], seconds: int, generator: bool
+    model: Model,
+    avatar: Avatar,
+    shown: Sequence[tuple[str, int]],
+    seconds: int,
+    settings: Settings,
+    generator: bool,
 ) -> tuple[bytes, bytes]:
     """The avatar with the poses to be looked at, and with seconds of motion."""
     frames = sorted({frame for _, frame in shown})
     moved, found = poses(avatar, _MOTION)[0], []
     for motion in (_part(model.posed.motion, np.array(frames)), _part(moved, np.arange(seconds * _RATE))):
-        stream = encode(avatar, motion, Settings())
+        stream = encode(avatar, motion, settings)
         if generator:
             stream = add_generator(stream, integers(model.twin, model.layout, decoded_positions(stream)))
         found.append(stream)

@@ -149,6 +149,7 @@ def rd(
 @click.option(
     "--seconds", default=10, show_default=True, type=click.IntRange(1, 15), help="Of motion in the size."
 )
+@click.option("--effort", default=5, show_default=True, type=click.IntRange(1, 9), help="Of `hga encode`.")
 @click.option("--output-dir", type=OUT, help="A folder for pictures side by side.")
 @json_option
 def train(
@@ -157,6 +158,7 @@ def train(
     cameras: int,
     frames: int,
     seconds: int,
+    effort: int,
     output_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -175,10 +177,12 @@ def train(
         raise click.ClickException(
             f"trained generators need torch: pip install 'hga[train]' ({error})"
         ) from error
+    from reference_encoder.quantise import Settings
     from tools import terminal
 
     with terminal.progress() as progress:
-        report = measure(data, trained, cameras, frames, seconds, output_dir, progress)
+        settings = Settings(effort=effort)
+        report = measure(data, trained, cameras, frames, seconds, settings, output_dir, progress)
     if as_json:
         terminal.emit(report)
         return

@@ -123,6 +123,8 @@ def test_exports_a_stream_that_the_bench_measures(
         2,
         "--seconds",
         1,
+        "--effort",
+        1,
         "--output-dir",
         tmp_path / "pictures",
         "--json",
