@@ -64,12 +64,18 @@ class Frame:
     @functools.cached_property
     def maps(self) -> Array:
         """§7.9 (2 K S S,) the maps of offsets of the front and the back; ValueError without a generator."""
+        inputs, pose_vector = self.network_inputs
+        return self.engine.maps(self.generator, inputs, pose_vector)
+
+    @property
+    def network_inputs(self) -> tuple[Array, Array]:
+        """§7.9.5 (input maps, pose vector) of the frame; ValueError without a generator."""
         if self.generator is None:
             raise ValueError("no generator is active: there are no maps")
         canonical, engine, (matrices, place) = self.canonical, self.engine, self._joints
         posed, _, _ = engine.skin(matrices, canonical, self._displaced, canonical.factor)
         frame = {"pose": self.pose, "matrices": matrices, "root": place[:3], "position": canonical.position}
-        return engine.maps(self.generator, *self.generator.inputs(engine, {**self.avatar, **frame}, posed))
+        return self.generator.inputs(engine, {**self.avatar, **frame}, posed)
 
     @functools.cached_property
     def _moved(self) -> tuple[Array, Array, Array, Array | None]:

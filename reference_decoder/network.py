@@ -160,7 +160,10 @@ def network_class(name: str) -> type[Network]:
     """The network of that name of NETWORKS; torch is imported only here. ValueError for any other name."""
     if name not in NETWORKS:
         raise ValueError(f"there is no network '{name}', only {', '.join(NETWORKS)}")
-    if name == "numba" or (name == "auto" and importlib.util.find_spec("torch") is None):
+    installed = importlib.util.find_spec("torch") is not None
+    if name == "torch" and not installed:
+        raise ValueError("torch is not installed; the network numba needs nothing and gives the same bits")
+    if name == "numba" or not installed:
         return Network
     from reference_decoder.torch_network import TorchNetwork
 

@@ -108,15 +108,16 @@ def random_layers(
 ) -> None:
     """Fills `model.layers` with random integers whose activations neither vanish nor all reach their limits.
 
-    largest: the greatest absolute value of a weight.
+    largest: the greatest absolute value of a weight; less in wide layers, whose sums would break the constraint.
     """
     for row in model.shape(pose_size):
         inputs, outputs, width = (int(entry) for entry in row[:3])
         fan_in = max(inputs * width * width, 1)
-        spread = round(np.log2(largest * fan_in**0.5)) + 11
+        reach = min(largest, 9 * _C["ACCUMULATOR_LIMIT"] // (5 * _C["ACTIVATION_SPAN"] * fan_in))
+        spread = round(np.log2(max(reach, 1) * fan_in**0.5)) + 11
         model.layers.append(
             Layer(
-                random.integers(-largest, largest + 1, (outputs, inputs, width, width)),
+                random.integers(-reach, reach + 1, (outputs, inputs, width, width)),
                 random.integers(-1000, 1001, outputs),
                 random.integers(1024, 4096, outputs),
                 random.integers(spread - 1, spread + 2, outputs),

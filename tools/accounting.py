@@ -139,7 +139,7 @@ def account(data: bytes) -> Account:
         sorted(shares, key=lambda share: -share.bytes),
         len(frames),
         [frame.index for frame in frames if frame.random_access],
-        _used(data, decoder.avatar),
+        _used(data, decoder.avatar) | _generator_used(decoder),
         [row for unit in motion for row in unit.frames(decoder.avatar["joint_count"])],
         _by_part(decoder, motion),
         level_limits(spec.standard(), decoder.sequence["level"]) if decoder.sequence else {},
@@ -233,3 +233,36 @@ def _used(data: bytes, avatar: Mapping[str, Any]) -> dict[str, int]:
         }
     motion = [peek_motion(data, unit)[2] for unit in units if unit.type == "motion"]
     return used | {"max_unit_frames": max(motion, default=0)}
+
+
+def _generator_used(decoder: Decoder) -> dict[str, int]:
+    """§A.2 What the active generator takes of the limits of its level."""
+    if decoder.generator is None:
+        return {}
+    t = decoder.generator.topology
+    used = {f"max_{name}": t[name] for name in ("generator_weights", "generator_macs", "generator_values")}
+    return {"max_map_size": 1 << t["map_bits"]} | used
+
+
+def generator_facts(found: Account) -> dict[str, Any]:
+    """§5.11 What the last generator is and what it costs; empty without one."""
+    if found.decoder.generator is None:
+        return {}
+    t, generator = found.decoder.generator.topology, found.decoder.generator
+    names = [name for name, _ in spec.standard().enumerations["head"].values()]
+    heads = [name for name, flag in zip(names, t["head_flag"], strict=True) if flag]
+    coded = sum(share.bytes for share in found.shares if share.element == "weight_level")
+    return {
+        "generator": f"{t['level_count']} levels, inputs at level {t['input_level']}, maps of {1 << t['map_bits']}²",
+        "generator_channels": f"encoder {_list(t['encoder_channels'])}; decoder {_list(t['decoder_channels'])}",
+        "generator_styles": f"{t['modulated_count']} layers, {t['mapping_size']} values",
+        "generator_heads": ", ".join(heads),
+        "generator_weights": t["generator_weights"],
+        "generator_mmac_per_frame": round(t["generator_macs"] / 1e6, 3),
+        "generator_updates": generator.updates,
+        "bits_per_weight": round(8 * coded / t["generator_weights"], 3),
+    }
+
+
+def _list(numbers: Any) -> str:
+    return " ".join(str(int(number)) for number in numbers)

@@ -126,3 +126,29 @@ STAGES = ListType(stage_names)
 frames_option = click.option(
     "--frames", type=SPAN, default=Span(), help="Only frames A to B-1; A: and :B work too."
 )
+
+
+class NetworkType(click.Choice[str]):
+    """Who computes the network of a generator; refused if it is not installed."""
+
+    name = "network"
+
+    def __init__(self) -> None:
+        super().__init__(("numba", "torch", "auto"))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        import importlib.util
+
+        chosen = super().convert(value, param, ctx)
+        if chosen == "torch" and importlib.util.find_spec("torch") is None:
+            self.fail("torch is not installed; numba needs nothing and gives the same bits", param, ctx)
+        return chosen
+
+
+network_option = click.option(
+    "--network",
+    type=NetworkType(),
+    default="numba",
+    show_default=True,
+    help="Who computes a generator, the bits being the same; auto is torch where it is installed.",
+)

@@ -46,6 +46,49 @@ def speed(gaussians: int, sh_degree: int, sizes: tuple[int, ...], runs: int, as_
     _print(report)
 
 
+@bench.command()
+@click.option(
+    "--gaussians", default=64_000, show_default=True, help="Number of Gaussians of the synthetic body."
+)
+@click.option(
+    "--channels",
+    default=48,
+    show_default=True,
+    type=click.IntRange(1, 128),
+    help="Channels of the finest level; 48 take 4.4 GMAC a frame.",
+)
+@click.option("--size", default=512, show_default=True, help="Picture width and height.")
+@click.option("--runs", default=10, show_default=True, help="Runs; the fastest counts.")
+@json_option
+def generator(gaussians: int, channels: int, size: int, runs: int, as_json: bool) -> None:
+    """Time the network of a generator, alone and with skinning and drawing, on 1 and 2 threads.
+
+    A random network of five levels on maps of 256 x 256 texels; with torch too where it is installed. The chain is
+    everything from the pose to the picture.
+
+    \b
+    Example: hga bench generator --channels 32
+    """
+    from tools import terminal
+    from tools.bench_generator import measure
+
+    report = measure(gaussians, channels, size, runs, terminal.say)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    title = (
+        f"{report['gmac']:.2f} GMAC a frame, {report['weights']:,} weights, maps of {report['map_size']}², "
+        f"{report['gaussians']:,} Gaussians, picture {size}²"
+    )
+    rows = [
+        (r["network"], r["threads"], f"{r['ms']:.1f}", f"{r['frames_per_s']:.1f}", f"{r['gmac_per_s']:.1f}",
+         f"{r['chain_ms']:.1f}", f"{r['chain_frames_per_s']:.1f}")
+        for r in report["networks"]
+    ]  # fmt: skip
+    heads = ("network", "threads>", "ms>", "frames/s>", "GMAC/s>", "chain ms>", "chain frames/s>")
+    terminal.table(title, heads, rows)
+
+
 class _Factors(click.ParamType[tuple[float, ...]]):
     """Positive numbers with commas between them."""
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tools import terminal
-from tools.parameters import IN, OUT, STAGES, Span, frames_option, json_option, make_room
+from tools.parameters import (
+    IN,
+    OUT,
+    STAGES,
+    Span,
+    frames_option,
+    json_option,
+    make_room,
+    network_option,
+)
 
 if TYPE_CHECKING:
     from reference_decoder import Decoder, Frame
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stages", type=STAGES, default="gaussians", show_default=True, help="Stages to compute, or all."
 )
+@network_option
 @click.option("--strict", is_flag=True, help="Stop at the first error.")
 @click.option("--serve", is_flag=True, help="Take the paths of streams from standard input; see below.")
 @json_option
@@ -41,6 +51,7 @@ def decode(
     start: int,
     frames: Span,
     stages: tuple[str, ...],
+    network: str,
     strict: bool,
     serve: bool,
     as_json: bool,
@@ -68,22 +79,28 @@ def decode(
         )
     span = Span(max(start, frames.start), frames.stop)
     if file is not None:
-        return decode_one(file, output, span, stages, strict, as_json)
+        return decode_one(file, output, span, stages, network, strict, as_json)
     for line in sys.stdin:
-        terminal.emit({"end": decode_one(Path(line.strip()), None, span, stages, strict, True)})
+        terminal.emit({"end": decode_one(Path(line.strip()), None, span, stages, network, strict, True)})
     return 0
 
 
 def decode_one(
-    file: Path, output: Path | None, span: Span, stages: tuple[str, ...], strict: bool, as_json: bool
+    file: Path,
+    output: Path | None,
+    span: Span,
+    stages: tuple[str, ...],
+    network: str,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     """Prints the frames and errors of one stream; returns the exit code."""
     began = time.perf_counter()
-    from reference_decoder import Decoder, StreamError
+    from reference_decoder import Compiled, Decoder, StreamError
     from tools import streams
 
     data = file.read_bytes()
-    decoder = Decoder(data, strict=strict)
+    decoder = Decoder(data, Compiled(network), strict=strict)
     if output is not None:
         make_room(output, file, folder=True)
     count, first = 0, 0.0

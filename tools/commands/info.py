@@ -117,7 +117,9 @@ def header(found: Account) -> dict[str, Any]:
             "influences": avatar["influence_limit"] + 1,
             "skin_weight_bits": avatar["skin_weight_bits"] + 9,
         }
-    return facts
+    from tools.accounting import generator_facts
+
+    return facts | generator_facts(found)
 
 
 def show(file: Path, found: Account) -> None:

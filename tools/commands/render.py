@@ -7,7 +7,17 @@ from pathlib import Path
 import click
 
 from tools import terminal
-from tools.parameters import GRID, OUT, SIZE, Span, frames_option, json_option, make_room, stream_argument
+from tools.parameters import (
+    GRID,
+    OUT,
+    SIZE,
+    Span,
+    frames_option,
+    json_option,
+    make_room,
+    network_option,
+    stream_argument,
+)
 
 
 @click.command()
@@ -24,6 +34,7 @@ from tools.parameters import GRID, OUT, SIZE, Span, frames_option, json_option, 
 @click.option("--camera", "camera", help="See below [default: the stream's first camera, else front].")
 @click.option("--follow", is_flag=True, help="Move the camera along with the avatar.")
 @click.option("--background", help="A colour: a name, #rrggbb [default: white, or the camera's own].")
+@network_option
 @json_option
 def render(
     file: Path,
@@ -35,6 +46,7 @@ def render(
     camera: str | None,
     follow: bool,
     background: str | None,
+    network: str,
     as_json: bool,
 ) -> int:
     """Draw frames of FILE.
@@ -59,7 +71,7 @@ def render(
     import itertools
     from fractions import Fraction
 
-    from reference_decoder import Decoder
+    from reference_decoder import Compiled, Decoder
     from tools import pictures, streams
     from tools.cameras import parse_view
 
@@ -67,7 +79,7 @@ def render(
     single = output.suffix.lower() == ".png" and grid is None
     span = Span(frame, frame + 1) if frame is not None else frames
     data = file.read_bytes()
-    decoder = Decoder(data)
+    decoder = Decoder(data, Compiled(network))
     clip = list(itertools.islice(streams.selected(decoder, span), 1 if single else None))
     streams.complain(file, decoder)
     if not clip:
