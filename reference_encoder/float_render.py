@@ -5,6 +5,7 @@ The method is 3D Gaussian splatting (Kerbl et al. 2023) with gsplat's clamp of t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from reference_decoder.rendering import Camera
 NEAR = 0.05
 LOW_PASS = 0.3
 LIMIT_MARGIN = 0.15
+VIEW_LIMIT = 16.0
+COLOUR_MAX = 16383 / 4096
 ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999
 TRANSMITTANCE_MIN = 1e-4
 
@@ -58,39 +61,111 @@ def render_float(
     means (N, 3) and factors (N, 3, 3) in metres, blends (N, 3, 3) or None for the canonical pose,
     opacities (N,) in 0..1, sh (N, (degree+1)^2, 3).
     """
-    inside = means @ camera.rotation.T + camera.translation
-    visible = np.flatnonzero(inside[:, 2] >= NEAR)
-    visible = visible[np.argsort(inside[visible, 2], kind="stable")]
-    inside = inside[visible]
-    centres = inside[:, :2] / inside[:, 2:] * camera.focal + camera.principal
-    covariances = _projected_covariances(inside, factors[visible], camera)
-    direction = means[visible] + camera.rotation.T @ camera.translation
-    if blends is not None:
-        direction = np.einsum("nji,nj->ni", blends[visible], direction)
-    colours = sh_colours(direction, sh[visible])
+    p = project_float(means, factors, blends, opacities, sh, camera)
     state = np.zeros((camera.height, camera.width, 5))
     state[..., 3:] = 1
-    _blend(centres, covariances, np.asarray(opacities, float)[visible], colours, state)
+    _blend(p.centres, p.covariances, p.opacities, p.colours, state)
     rgb = state[..., :3] + state[..., 3:4] * camera.background
     return np.clip(np.concatenate([rgb, 1 - state[..., 3:4]], -1), 0, 1)
 
 
-def _projected_covariances(inside: np.ndarray, factors: np.ndarray, camera: FloatCamera) -> np.ndarray:
-    """§9.4 (N, 3): a, b, c of the covariance in the image, px^2."""
-    turned = camera.rotation @ factors
-    rows = []
-    for axis, size in enumerate((camera.width, camera.height)):
-        focal, principal = camera.focal[axis], camera.principal[axis]
-        low = -principal / focal - LIMIT_MARGIN * size / focal
-        high = (size - principal) / focal + LIMIT_MARGIN * size / focal
-        slope = np.clip(inside[:, axis] / inside[:, 2], low, high)
-        rows.append((turned[:, axis] - slope[:, None] * turned[:, 2]) * (focal / inside[:, 2:]))
-    x, y = rows
-    return np.stack([(x * x).sum(1) + LOW_PASS, (x * y).sum(1), (y * y).sum(1) + LOW_PASS], 1)
+@dataclass(frozen=True)
+class Projection:
+    """§9.4, §9.5 The M visible Gaussians by depth, with what their projection goes through; lengths in m and px.
+
+    The `sizes` are the sums of the magnitudes of the terms of a sum: what its rounding error is relative to.
+    """
+
+    inside: np.ndarray  # (M, 3) camera axes
+    coordinate_sizes: np.ndarray  # (M, 3)
+    ratio: np.ndarray  # (M, 2) x/z, y/z
+    slope: np.ndarray  # (M, 2) the same, clamped
+    magnification: np.ndarray  # (M, 2) px/m
+    turned: np.ndarray  # (M, 3, 3) factor in camera axes
+    factor_sizes: np.ndarray  # (M, 3, 3)
+    sheared: np.ndarray  # (M, 2, 3) m
+    centres: np.ndarray  # (M, 2)
+    direction: np.ndarray  # (M, 3) of view, canonical axes
+    direction_sizes: np.ndarray  # (M,)
+    opacities: np.ndarray  # (M,)
+    sh: np.ndarray  # (M, (degree+1)^2, 3)
+
+    @functools.cached_property
+    def extents(self) -> np.ndarray:
+        """(M, 2, 3) the projected factor, px."""
+        return self.sheared * self.magnification[..., None]
+
+    @functools.cached_property
+    def covariances(self) -> np.ndarray:
+        """(M, 3): a, b, c of the covariance in the image, px^2."""
+        x, y = self.extents[:, 0], self.extents[:, 1]
+        return np.stack([(x * x).sum(1) + LOW_PASS, (x * y).sum(1), (y * y).sum(1) + LOW_PASS], 1)
+
+    @functools.cached_property
+    def rows(self) -> np.ndarray:
+        """(M, 3): l00, l01, l11, 1/px."""
+        a, b, c = self.covariances.T
+        scale = np.sqrt(np.log2(np.e) / 2)
+        l00 = scale / np.sqrt(a - b * b / c)
+        return np.stack([l00, -b / c * l00, scale / np.sqrt(c)], 1)
+
+    @functools.cached_property
+    def colours(self) -> np.ndarray:
+        """(M, 3)."""
+        return sh_colours(self.direction, self.sh)
+
+
+def project_float(
+    means: np.ndarray,
+    factors: np.ndarray,
+    blends: np.ndarray | None,
+    opacities: np.ndarray,
+    sh: np.ndarray,
+    camera: FloatCamera,
+    near: float = NEAR,
+) -> Projection:
+    """§9.4, §9.5 The projection of `render_float`, by depth, equal depths in input order."""
+    inside = means @ camera.rotation.T + camera.translation
+    visible = np.flatnonzero(inside[:, 2] >= near)
+    visible = visible[np.argsort(inside[visible, 2], kind="stable")]
+    inside, means = inside[visible], means[visible]
+    ratio = inside[:, :2] / inside[:, 2:]
+    low, high = _view_limits(camera)
+    slope = np.clip(ratio, low, high)
+    turned = camera.rotation @ factors[visible]
+    centre = camera.rotation.T @ camera.translation
+    direction = means + centre
+    if blends is not None:
+        direction = np.einsum("nji,nj->ni", blends[visible], direction)
+    return Projection(
+        inside=inside,
+        coordinate_sizes=np.abs(means) @ np.abs(camera.rotation.T) + np.abs(camera.translation),
+        ratio=ratio,
+        slope=slope,
+        magnification=np.array(camera.focal) / inside[:, 2:],
+        turned=turned,
+        factor_sizes=np.abs(camera.rotation) @ np.abs(factors[visible]),
+        sheared=turned[:, :2] - slope[..., None] * turned[:, 2:],
+        centres=ratio * camera.focal + camera.principal,
+        direction=direction,
+        direction_sizes=np.linalg.norm(means, axis=1) + np.abs(camera.translation).sum(),
+        opacities=np.asarray(opacities, float)[visible],
+        sh=sh[visible],
+    )
+
+
+def _view_limits(camera: FloatCamera) -> tuple[np.ndarray, np.ndarray]:
+    """§9.2 Between which x/z and y/z are clamped where the projection is linearised."""
+    focal, principal = np.array(camera.focal), np.array(camera.principal)
+    size = np.array([camera.width, camera.height])
+    low = np.clip((-principal - LIMIT_MARGIN * size) / focal, -VIEW_LIMIT, VIEW_LIMIT)
+    return low, np.maximum(
+        low, np.clip((size - principal + LIMIT_MARGIN * size) / focal, -VIEW_LIMIT, VIEW_LIMIT)
+    )
 
 
 def sh_colours(directions: np.ndarray, sh: np.ndarray) -> np.ndarray:
-    """§9.5 Colours (N, 3), clamped at 0, seen along `directions` (N, 3) of any length."""
+    """§9.5 Colours (N, 3), clamped to 0..COLOUR_MAX, seen along `directions` (N, 3) of any length."""
     x, y, z = (directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)).T
     xx, yy, zz = x * x, y * y, z * z
     basis = [
@@ -103,7 +178,7 @@ def sh_colours(directions: np.ndarray, sh: np.ndarray) -> np.ndarray:
         -0.4570457994644658 * x * (4 * zz - xx - yy), 1.445305721320277 * z * (xx - yy),
         -0.5900435899266435 * x * (xx - 3 * yy),
     ]  # fmt: skip
-    return np.maximum(0.5 + np.einsum("kn,nkc->nc", np.stack(basis[: sh.shape[1]]), sh), 0)
+    return np.clip(0.5 + np.einsum("kn,nkc->nc", np.stack(basis[: sh.shape[1]]), sh), 0, COLOUR_MAX)
 
 
 @njit(cache=True)

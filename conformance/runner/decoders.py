@@ -38,6 +38,7 @@ class Decoder:
     dump: str = ""  # writes one stage of one frame into {output}, as `hga decode -o` does
     trace: str = ""  # prints the syntax elements as `hga dump --json` does
     serve: str = ""  # a command that stays: reads paths, answers each with its lines and an end line
+    tolerance: str = ""  # of the reference decoder: writes pictures and what they may be off into {output}
     timeout: float = 60.0  # seconds a stream
     memory: int = 4096  # MiB, all processes together
 

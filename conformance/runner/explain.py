@@ -160,4 +160,7 @@ def local(reference: Decoder, program: Sequence[str]) -> Decoder:
     def with_program(template: str) -> str:
         return shlex.join(program) + template.removeprefix("hga")
 
-    return replace(reference, dump=with_program(reference.dump), trace=with_program(reference.trace))
+    templates: dict[str, Any] = {
+        name: with_program(getattr(reference, name)) for name in ("dump", "trace", "tolerance")
+    }
+    return replace(reference, **templates)

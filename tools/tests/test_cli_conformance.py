@@ -138,3 +138,36 @@ def test_explain_shows_the_syntax_around_an_error(hga: Run, corpus: Path) -> Non
     assert result.exit_code == 1
     assert "  fail: accepts it; expected ConstraintViolation motion_order" in result.stdout
     assert "  -> bit" in result.stdout and "first_frame = " in result.stdout
+
+
+def test_pictures_in_floats_are_judged_by_their_tolerance(hga: Run, corpus: Path, tmp_path: Path) -> None:
+    example = f"{sys.executable} -m conformance.examples.float_renderer"
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from reference_encoder import float_render\nfloat_render.LOW_PASS = 0.1\n"
+        "from conformance.examples.float_renderer import main\nmain(*map(Path, sys.argv[1:]))\n"
+    )
+    commands = {"right": example, "wrong": f"{sys.executable} {wrong}", "none": command("honest")}
+    verdicts = {}
+    for name, start in commands.items():
+        description = tmp_path / f"{name}.toml"
+        description.write_text(
+            f"command = '{start.removesuffix(' {stream}')} {{stream}} {{output}}'\npixels = 'tolerance'"
+        )
+        result = hga(
+            "conformance",
+            "run",
+            "--decoder",
+            description,
+            "--corpus",
+            corpus,
+            "--only",
+            "test/alpha",
+            "--json",
+        )
+        (verdicts[name],) = json.loads(result.stdout)["results"]
+    assert verdicts["right"]["verdict"] == "pass", verdicts["right"]["reason"]
+    assert verdicts["right"]["reason"].startswith("pictures within their tolerance, PSNR from")
+    assert verdicts["wrong"]["verdict"] == "fail" and "within" in verdicts["wrong"]["difference"]["where"]
+    assert verdicts["none"]["reason"].endswith("no picture of the right size was written")

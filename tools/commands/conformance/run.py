@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tools import terminal
-from tools.conformance import decoder_options, decoder_under_test, records, rules
+from tools.conformance import decoder_options, decoder_under_test, records, reference, rules
 from tools.parameters import OutputFile, json_option, make_room
 
 if TYPE_CHECKING:
-    from conformance.runner.suite import Run
+    from conformance.runner.decoders import Decoder
+    from conformance.runner.suite import Inspect, Run
 
 
 @click.command()
@@ -58,7 +59,7 @@ def run(
     began = time.monotonic()
     try:
         with terminal.progress() as progress:
-            results = Runner(Judge(decoder, rules(), strict)).all(
+            results = Runner(Judge(decoder, rules(), strict), inspection(decoder)).all(
                 chosen, jobs, lambda done, total, result: progress("streams", done, total)
             )
     except DecoderError as error:
@@ -67,6 +68,13 @@ def run(
     write(found, junit, html, report)
     show(found, as_json)
     return 0 if found.conforms else 1
+
+
+def inspection(decoder: Decoder) -> Inspect | None:
+    """§E.5 What else is looked at of a decoder of the tolerance class: its pictures."""
+    from conformance.runner.tolerance import ToleranceCheck
+
+    return ToleranceCheck(reference(), rules()) if decoder.pixels == "tolerance" else None
 
 
 def write(found: Run, junit: Path | None, html: Path | None, report: Path | None) -> None:
