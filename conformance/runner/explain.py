@@ -118,15 +118,17 @@ def around(elements: Sequence[Mapping[str, Any]], unit: int | None, bit: int | N
 def unit_of_frame(elements: Sequence[Mapping[str, Any]], frame: int) -> list[str]:
     """The first elements of the motion unit that carries a frame."""
     following = 0
+    following = 0
     for number, unit in itertools.groupby(elements, key=lambda element: element["unit"]):
-        members = [element for element in unit if "element" in element]
-        values = {element["element"]: element["value"] for element in members if not element["index"]}
-        if "key_flag" not in values:
+        members = list(unit)
+        if members[0].get("type") != "motion":
             continue
-        first = values.get("first_frame", following)
+        read = [element for element in members if "element" in element]
+        values = {element["element"]: element["value"] for element in read if not element["index"]}
+        first = values.get("first_frame", following)  # only key units say it
         following = first + values.get("frame_count", 0) + 1
         if first <= frame < following:
-            return [f"unit {number}", *(shown(element) for element in members[: 2 * _AROUND])]
+            return [f"unit {number}", *(shown(element) for element in read[: 3 * _AROUND])]
     return []
 
 
