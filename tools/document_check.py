@@ -107,7 +107,10 @@ def unspliced(index: Index, spliced: Mapping[tuple[str, str], Place]) -> Iterato
 
 
 def uncited(index: Index, cited: frozenset[str]) -> Iterator[str]:
-    """Constraints that no `check` of the syntax and no prose names, and constants that nothing uses."""
+    """Constraints that no `check` of the syntax and no prose names, and constants that nothing uses.
+
+    The constants of an annex may stand in its prose alone: what it says of real numbers is no pseudo-code.
+    """
     checked = {
         node.constraint
         for structure in index.standard.structures.values()
@@ -125,8 +128,9 @@ def uncited(index: Index, cited: frozenset[str]) -> Iterator[str]:
     for rule in index.standard.constraints.values():
         used |= rule.requires.names if rule.requires is not None else frozenset()
     source = index.document.source()
-    for name in index.standard.constants:
-        if name not in used and name not in source:
+    for name, constant in index.standard.constants.items():
+        in_prose = constant.clause[0].isalpha() and name in cited
+        if name not in used and name not in source and not in_prose:
             yield f"{index.place(name)}: constant {name}: nothing uses it"
 
 

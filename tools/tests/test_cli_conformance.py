@@ -171,3 +171,11 @@ def test_pictures_in_floats_are_judged_by_their_tolerance(hga: Run, corpus: Path
     assert verdicts["right"]["reason"].startswith("pictures within their tolerance, PSNR from")
     assert verdicts["wrong"]["verdict"] == "fail" and "within" in verdicts["wrong"]["difference"]["where"]
     assert verdicts["none"]["reason"].endswith("no picture of the right size was written")
+
+
+def test_a_suite_for_fluster_is_exported(hga: Run, corpus: Path, tmp_path: Path) -> None:
+    arguments = ("conformance", "export-fluster", "-o", tmp_path, "--corpus", corpus)
+    assert hga(*arguments, "--stage", "pose").exit_code == 0
+    assert len(list((tmp_path / "resources" / "HGA-pose").glob("*/*.hga"))) == 3
+    assert 'STAGE = "pose"' in (tmp_path / "fluster" / "decoders" / "hga.py").read_text()
+    assert "there is no stage 'poses'" in hga(*arguments, "--stage", "poses").stderr
