@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -70,9 +69,8 @@ def decoder_under_test(
 def reference() -> Decoder:
     """The reference decoder of this installation."""
     from conformance.runner.decoders import describe
-    from conformance.runner.explain import local
 
-    return local(describe(str(REFERENCE)), (sys.executable, "-m", "tools"))
+    return describe(str(REFERENCE))
 
 
 def rules() -> Rules:

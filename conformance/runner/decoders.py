@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import shlex
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -96,7 +97,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         hint = "defines no mapping DECODER" if path.suffix == ".py" else "is not a table of settings"
         raise DecoderError(f"{path}: {hint}")
-    here = {"folder": os.fspath(path.resolve().parent)}
+    here = {"folder": os.fspath(path.resolve().parent), "python": sys.executable}
     return {"name": path.stem} | {
         key: _filled(entry, here) if isinstance(entry, str) else entry for key, entry in value.items()
     }

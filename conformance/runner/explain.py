@@ -7,7 +7,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,16 +153,3 @@ def parted(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]
     longer, side = (ours, "the decoder") if len(ours) > len(theirs) else (theirs, "the reference")
     at = min(len(ours), len(theirs))
     return f"{side} has {at} elements and stops before {json.dumps({n: longer[at].get(n) for n in _TRACED})}"
-
-
-def local(reference: Decoder, program: Sequence[str]) -> Decoder:
-    """The description of the reference with its program `hga` replaced by the one that is running."""
-    import shlex
-
-    def with_program(template: str) -> str:
-        return shlex.join(program) + template.removeprefix("hga")
-
-    templates: dict[str, Any] = {
-        name: with_program(getattr(reference, name)) for name in ("dump", "trace", "tolerance")
-    }
-    return replace(reference, **templates)

@@ -124,7 +124,7 @@ class Judge:
         except _Fail as failure:
             return Result(record, FAIL, str(failure), difference=failure.difference, **found)
         found["missing_frames"] = len(record.frames) - len(output.frames)
-        if not record.errors and not compared:
+        if not record.errors and not compared and any(frame.digests for frame in record.frames):
             return Result(record, UNSUPPORTED, "none of the declared stages can be had of it", **found)
         return Result(record, PASS, str(found.get("rejection", "")), **found)
 
