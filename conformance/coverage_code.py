@@ -25,9 +25,9 @@ class Point:
 
 
 class InstrumentedCode:
-    """§4.6 The decoding functions of a document, which leave the points that they pass in `hits` and `ends`."""
+    """§4.6 The decoding functions of a document, which note the points that they pass; range ends only if `checked`."""
 
-    def __init__(self, document: Document):
+    def __init__(self, document: Document, checked: bool = True):
         self.document = document
         self.points: dict[str, Point] = {}
         self._ids: list[str] = []
@@ -36,7 +36,7 @@ class InstrumentedCode:
         self._names = names
         self._hits = bytearray(1 << 16)
         names["_hit"] = self._hits
-        self.functions: Mapping[str, Callable[..., Any]] = document.execute(True, self._rewrite, names)
+        self.functions: Mapping[str, Callable[..., Any]] = document.execute(checked, self._rewrite, names)
 
     def take(self) -> set[str]:
         """The ids of the points passed since the last call."""
@@ -93,7 +93,7 @@ class InstrumentedCode:
         returns = function.returns
         if isinstance(returns, ast.Tuple):
             declared += [(f"result[{number}]", item) for number, item in enumerate(returns.elts)]
-        elif not _is_always_the_same(function):
+        elif not is_procedure(function):
             declared.append(("result", returns))
         for name, annotation in declared:
             if isinstance(annotation, ast.Name) and annotation.id in self.document.types:
@@ -116,8 +116,8 @@ def _end_id(what: str, end: str) -> str:
     return f"range:{clause[:-1]}/{function}/{name}:{end}"
 
 
-def _is_always_the_same(function: ast.FunctionDef) -> bool:
-    """Whether a function returns one constant only, as those do that work on arrays."""
+def is_procedure(function: ast.FunctionDef) -> bool:
+    """Whether a function returns one constant only, because it works on arrays."""
     returned = {
         ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.Return) and node.value
     }

@@ -1,0 +1,214 @@
+"""§4.6 Mutants: the functions of the standard, each with one small fault such as a decoder might have."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.coverage_code import is_decoding, is_procedure
+from spec.run import Block, Document
+
+NOT_DECODING = frozenset({"engine_information", "log2_q8"})
+"""Functions outside the annexes that only account for bits (clause 8.5.1): no decoder needs them."""
+
+_OTHER_OPERATOR: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Mod: ast.FloorDiv, ast.LShift: ast.RShift,
+    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr,
+}  # fmt: skip
+_TIES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+}  # fmt: skip
+_NEGATION: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: `source` takes the place of `function`, or `value` that of a constant of this name.
+
+    `line` counts from the first line of the function, 0 for a constant. `before` and `after` show the change.
+    """
+
+    id: str
+    function: str
+    line: int
+    before: str
+    after: str
+    source: str = ""
+    value: Any = None
+
+
+def truncated(value: int, divisor: int) -> int:
+    """The quotient rounded towards zero, as C does and the standard does not."""
+    return abs(value) // divisor * (1 if value >= 0 else -1)
+
+
+NAMES: Mapping[str, Any] = {"_truncated": truncated}
+"""What mutants may call beyond the functions of the document."""
+
+
+def document_mutants(document: Document) -> Iterator[Mutant]:
+    """§4.6 Every mutant of the decoding functions and of the constants and tables they use, in reading order."""
+    used: set[str] = set()
+    for block in document.blocks.values():
+        if is_decoding(block) and block.name not in NOT_DECODING:
+            tree = ast.parse(block.source)
+            used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            yield from function_mutants(f"{block.clause}/{block.name}", tree, block, document.constants)
+    for name, value in document.constants.items():
+        if name in used:
+            yield from _constant_mutants(name, value)
+
+
+def _constant_mutants(name: str, value: Any) -> Iterator[Mutant]:
+    for delta in (1, -1):
+        if isinstance(value, int):
+            yield Mutant(f"constant/{name}:{delta:+}", name, 0, f"{name} = {value}", str(value + delta), "", value + delta)
+            continue
+        for place, entry in enumerate(value):
+            changed = (*value[:place], entry + delta, *value[place + 1 :])
+            identity = f"constant/{name}[{place}]:{delta:+}"
+            yield Mutant(identity, name, 0, f"{name}[{place}] = {entry}", str(entry + delta), "", changed)
+
+
+def function_mutants(
+    prefix: str, tree: ast.Module, block: Block, constants: Mapping[str, Any]
+) -> Iterator[Mutant]:
+    """Every mutant of one function, without those that read the same as another or as the original."""
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.returns = None
+    for argument in function.args.args:
+        argument.annotation = None
+    seen = {ast.unparse(function)}
+    lines = _statement_lines(function)
+    for number, node in enumerate(ast.walk(function)):
+        if id(node) not in lines:
+            continue
+        for operator, replacement in [*_expressions(node, constants), *_statements(node, function)]:
+            changed = copy.deepcopy(tree)
+            target = list(ast.walk(changed.body[0]))[number]
+            _Replace(target, replacement).visit(changed)
+            text = ast.unparse(ast.fix_missing_locations(changed))
+            if text in seen:
+                continue
+            seen.add(text)
+            first = node.lineno  # type: ignore[attr-defined]
+            place = f"{first}.{node.col_offset}-{node.end_col_offset}"  # type: ignore[attr-defined]
+            before = block.source.splitlines()[first - 1].strip()
+            after = ast.unparse(replacement) if not isinstance(replacement, ast.Pass) else "nothing"
+            identity = f"{prefix}:{place}:{operator}"
+            yield Mutant(identity, block.name, lines[id(node)], before, f"{ast.unparse(node)} -> {after}", text)
+
+
+def _statement_lines(function: ast.FunctionDef) -> dict[int, int]:
+    """The line at which the statement of each node begins; not of what a procedure returns, which nobody looks at."""
+    lines: dict[int, int] = {}
+    for statement in ast.walk(function):  # from the outside in, so that the innermost statement counts
+        if isinstance(statement, ast.stmt) and statement is not function:
+            lines |= {id(node): statement.lineno for node in ast.walk(statement)}
+    for statement in ast.walk(function):
+        if isinstance(statement, ast.Return) and is_procedure(function):
+            for node in ast.walk(statement):
+                del lines[id(node)]
+    return lines
+
+
+class _Replace(ast.NodeTransformer):
+    """Puts one node in the place of another."""
+
+    def __init__(self, target: ast.AST, replacement: ast.AST):
+        self._target, self._replacement = target, replacement
+
+    def visit(self, node: ast.AST) -> Any:
+        if node is self._target:
+            return ast.copy_location(self._replacement, node)
+        return self.generic_visit(node)
+
+
+Variant = tuple[str, ast.AST]
+
+
+def _expressions(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[Variant]:
+    if isinstance(node, ast.BinOp):
+        yield from _operations(node)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield "sign", node.operand
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1:
+        for operator, table in (("tie", _TIES), ("negation", _NEGATION)):
+            if type(node.ops[0]) in table:
+                yield operator, ast.Compare(node.left, [table[type(node.ops[0])]()], node.comparators)
+    elif isinstance(node, ast.BoolOp):
+        yield "logic", ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+        for place, value in enumerate(node.values):
+            yield f"only-{place}", value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        yield from _calls(node, node.func.id)
+    elif isinstance(node, ast.Constant) and type(node.value) is int:
+        yield "+1", ast.Constant(node.value + 1)
+        yield "-1", ast.Constant(node.value - 1)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and type(constants.get(node.id)) is int:
+        yield "+1", _plus(node, 1)
+        yield "-1", _plus(node, -1)
+
+
+def _plus(node: ast.expr, delta: int) -> ast.expr:
+    return ast.BinOp(node, ast.Add() if delta > 0 else ast.Sub(), ast.Constant(abs(delta)))
+
+
+def _operations(node: ast.BinOp) -> Iterator[Variant]:
+    kind = type(node.op)
+    if kind in _OTHER_OPERATOR:
+        yield _OTHER_OPERATOR[kind].__name__, ast.BinOp(node.left, _OTHER_OPERATOR[kind](), node.right)
+    if kind in (ast.LShift, ast.RShift):
+        yield "shift+1", ast.BinOp(node.left, node.op, _plus(node.right, 1))
+        yield "shift-1", ast.BinOp(node.left, node.op, _plus(node.right, -1))
+    if kind is ast.FloorDiv:
+        yield "truncated", ast.Call(ast.Name("_truncated", ast.Load()), [node.left, node.right], [])
+    if kind is ast.Add and isinstance(node.right, ast.BinOp) and isinstance(node.right.op, ast.LShift):
+        yield "rounding", node.left
+
+
+def _calls(node: ast.Call, name: str) -> Iterator[Variant]:
+    if name in ("min", "max"):
+        other = ast.Name("max" if name == "min" else "min", ast.Load())
+        yield other.id, ast.Call(other, node.args, [])
+        for place, argument in enumerate(node.args):
+            yield f"only-{place}", argument
+    elif name in ("limit", "abs"):
+        yield f"no-{name}", node.args[0]
+    elif name == "round_shift":
+        yield "rounding", ast.BinOp(node.args[0], ast.RShift(), node.args[1])
+        yield "shift+1", ast.Call(node.func, [node.args[0], _plus(node.args[1], 1)], [])
+        yield "shift-1", ast.Call(node.func, [node.args[0], _plus(node.args[1], -1)], [])
+    elif name == "range":
+        low = node.args[0] if len(node.args) > 1 else ast.Constant(0)
+        high = node.args[-1]
+        yield "first", ast.Call(node.func, [_plus(low, 1), high], [])
+        yield "last", ast.Call(node.func, [low, _plus(high, -1)], [])
+        down = [_plus(high, -1), _plus(low, -1), ast.UnaryOp(ast.USub(), ast.Constant(1))]
+        yield "reversed", ast.Call(node.func, down, [])
+
+
+def _statements(node: ast.AST, function: ast.FunctionDef) -> Iterator[Variant]:
+    """Statements left out, unless what they assign would be missing everywhere."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield "omitted", ast.Pass()
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        target = node.targets[0]
+        if isinstance(target, ast.Subscript) or (isinstance(target, ast.Name) and _known_before(target, function)):
+            yield "omitted", ast.Pass()
+
+
+def _known_before(name: ast.Name, function: ast.FunctionDef) -> bool:
+    stores = [
+        node.lineno
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Store)
+    ]
+    arguments = {argument.arg for argument in function.args.args}
+    return name.id in arguments or min(stores) < name.lineno

@@ -1,0 +1,174 @@
+"""§7 What a mutant is run on: the stages of small streams, each from the inputs that the standard itself gave it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.coverage import GAUSSIANS, PIXELS
+from conformance.coverage_code import InstrumentedCode
+from reference_decoder import Camera, Decoder, Executed
+from reference_decoder.canonical import Canonical
+from reference_decoder.engine import Engine, int32_bytes
+from reference_decoder.frames import Frame
+from reference_decoder.motion import MotionState
+from reference_decoder.units import UnitReader, crc32
+from spec.bits import BitReader
+from spec.ports import Observer, ReadPort, Values
+
+Functions = Mapping[str, Callable[..., Any]]
+Parts = Callable[[Engine], Iterator[Any]]
+"""A stage as what it gives, part after part: bytes, numbers or errors that a conformance record would pin."""
+
+
+class Text(Executed):
+    """§4.6 The text of the standard, executed from functions that the caller may change."""
+
+    def __init__(self, functions: Functions):
+        self._functions = functions
+
+    @property
+    def functions(self) -> Functions:
+        return self._functions
+
+
+@dataclass
+class Task:
+    """One stage of one stream: what it should give, which functions and lines that takes, and for how long."""
+
+    stream: str
+    stage: str
+    parts: Parts
+    expected: list[Any] = field(default_factory=list)
+    lines: frozenset[tuple[str, int]] = frozenset()
+    functions: frozenset[str] = frozenset()
+    seconds: float = 0.0
+
+    def measure(self, code: InstrumentedCode, functions: Functions) -> None:
+        """Fills in what the unchanged standard gives; `code` notes the lines."""
+        self.expected = list(self.parts(Text(code.functions)))
+        points = (code.points[identity] for identity in code.take())
+        self.lines = frozenset(point.place for point in points if point.kind == "line")
+        self.functions = frozenset(name for name, _ in self.lines)
+        start = time.process_time()
+        if list(self.parts(Text(functions))) != self.expected:
+            raise AssertionError(f"{self.stream}: {self.stage} differs from run to run")
+        self.seconds = time.process_time() - start
+
+    def differs(self, functions: Functions) -> bool:
+        """Whether other functions give anything else; errors of Python escape."""
+        number = -1
+        for number, part in enumerate(self.parts(Text(functions))):
+            if number >= len(self.expected) or part != self.expected[number]:
+                return True
+        return number + 1 != len(self.expected)
+
+
+class _Recorder(Text):
+    """Keeps the values of every unit that a decoder read, for the tasks that start after parsing."""
+
+    def __init__(self, functions: Functions):
+        super().__init__(functions)
+        self.units: list[Values] = []
+
+    def read_port(
+        self, values: Values, reader: BitReader, contexts: dict[str, Any], observer: Observer | None
+    ) -> ReadPort:
+        self.units.append(values)
+        return super().read_port(values, reader, contexts, observer)
+
+
+def tasks_of(name: str, data: bytes, functions: Functions) -> list[Task]:
+    """§7 The tasks of one stream, in order of the stages."""
+    recorder = _Recorder(functions)
+    decoder = Decoder(data, recorder)
+    frames = list(decoder.frames())
+    tasks = [Task(name, "parse", lambda engine: _decoded(data, engine))]
+    if decoder.avatar and not decoder.errors:
+        read = recorder.units
+        tasks.append(Task(name, "canonical", lambda engine: _canonical(decoder.avatar, read, engine)))
+        tasks.append(Task(name, "motion", lambda engine: _motion(decoder.avatar, read, engine)))
+    if any(unit.payload_end < unit.end for unit in UnitReader(data)):
+        tasks.append(Task(name, "checksum", lambda engine: _checksums(data, engine)))
+    for frame in frames:
+        if len(frame.canonical.position) <= GAUSSIANS:
+            tasks += _frame_tasks(name, frame, decoder.cameras)
+    return tasks
+
+
+def _frame_tasks(name: str, frame: Frame, cameras: Mapping[int, Camera]) -> Iterator[Task]:
+    yield Task(name, f"joints {frame.index}", lambda engine: _joints(frame, engine))
+    yield Task(name, f"gaussians {frame.index}", lambda engine: _gaussians(frame, engine))
+    for camera in cameras.values():
+        projected = frame.projected(camera)
+        yield Task(
+            name,
+            f"projected {frame.index}",
+            lambda engine, c=camera: iter([engine.project(frame.gaussians, frame.canonical, c)]),
+        )
+        if camera.width * camera.height * len(projected) // 11 <= PIXELS:
+            yield Task(
+                name,
+                f"pixels {frame.index}",
+                lambda engine, c=camera, p=projected: iter([engine.render(p, c).tobytes()]),
+            )
+
+
+def _decoded(data: bytes, engine: Engine) -> Iterator[Any]:
+    """Everything up to the poses, with errors, cameras and canonical Gaussians."""
+    decoder = Decoder(data, engine)
+    for frame in decoder.frames():
+        yield frame.index, list(frame.symbols), list(frame.pose)
+    for error in decoder.errors:
+        yield error.kind, error.constraint, error.unit, error.bit_offset
+    for identity, camera in decoder.cameras.items():
+        yield identity, camera.array().tolist()
+    if decoder.canonical is not None:
+        yield from decoder.canonical.serialise(engine)
+
+
+def _canonical(avatar: Mapping[str, Any], units: list[Values], engine: Engine) -> Iterator[Any]:
+    """§7.3, §7.4 from the values of canonical and expression units."""
+    canonical = Canonical.empty(engine, avatar)
+    for values in units:
+        if "chunk_index" in values:
+            canonical.add_chunk(engine, values)
+        elif "expression_index" in values:
+            canonical.add_expression(engine, values)
+    yield from canonical.serialise(engine)
+
+
+def _motion(avatar: Mapping[str, Any], units: list[Values], engine: Engine) -> Iterator[Any]:
+    """§7.5 from the values of motion units."""
+    state = MotionState(engine, avatar)
+    for values in units:
+        for f in range(values["frame_count"] + 1 if "first_frame" in values else 0):
+            yield state.decode(f, values)
+
+
+def _checksums(data: bytes, engine: Engine) -> Iterator[Any]:
+    for unit in UnitReader(data):
+        start = max(unit.start, unit.payload_end - 64)
+        yield engine.functions["checksum"](data, start, unit.payload_end) == crc32(data, start, unit.payload_end)
+
+
+def _frame(frame: Frame, engine: Engine) -> Frame:
+    """The frame as another engine has to compute it."""
+    return Frame(
+        frame.index, frame.time, frame.random_access, engine, frame.avatar, frame.canonical, frame.symbols, frame.pose
+    )
+
+
+def _joints(frame: Frame, engine: Engine) -> Iterator[Any]:
+    matrices = _frame(frame, engine).joints
+    yield matrices
+    values = [value for row in matrices for value in row]
+    yield bytes(engine.functions["serialise_int32"](values)) == int32_bytes(values)
+
+
+def _gaussians(frame: Frame, engine: Engine) -> Iterator[Any]:
+    count, joints = len(frame.canonical.position), frame.avatar["joint_count"]
+    displaced = engine.displace(frame.pose, frame.canonical.offsets, joints, count)
+    yield engine.skin(frame.joints, frame.canonical, displaced)
