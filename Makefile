@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := spec reference_decoder reference_encoder conformance tools
 
-.PHONY: help demo proof test conformance test-smplx check lint types spec fuzz bench clean
+.PHONY: help demo proof test conformance test-smplx check lint types spec mutation fuzz bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,10 @@ spec: $(VENV)/.installed ## the standard as one HTML document, out/hga.html; fai
 	$(BIN)/hga spec build -o out/hga.html
 
 check: lint types spec test ## what CI runs
+
+mutation: $(VENV)/.installed ## put thousands of faults into the standard: the corpus has to notice each; takes half an hour
+	mkdir -p out
+	$(BIN)/python -m conformance.mutation --json out/mutation.json
 
 fuzz: $(VENV)/.installed ## decode 50,000 damaged streams
 	$(BIN)/python -m conformance.damage --count 50000

@@ -7,7 +7,6 @@ import fnmatch
 import functools
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ import yaml
 import spec
 from conformance.coverage_code import InstrumentedCode, Point
 from conformance.coverage_syntax import CoveringPort, SyntaxPoints
-from reference_decoder import Decoder, Executed, jit
+from reference_decoder import Compiled, Decoder, Executed, jit
 from reference_decoder.engine import int32_bytes
 from reference_decoder.frames import Frame
 from reference_decoder.units import UnitReader, crc32, widest_limits
@@ -31,9 +30,13 @@ from spec.walk import walk
 UNREACHABLE = Path(__file__).parent / "unreachable.yaml"
 """The points that no stream can reach, each with its reason."""
 
-GAUSSIANS, PIXELS = 400, 300_000
-"""What the executed text can take: frames of more Gaussians are read but not computed, and pictures of more pixels
-times Gaussians are projected but not drawn."""
+GAUSSIANS, NETWORK, PIXELS = 400, 300_000, 300_000
+"""What the executed text can take: frames of more Gaussians, or of a network of more products, are read but not
+computed, and pictures of more pixels times Gaussians are projected but not drawn."""
+
+STORED = 20_000
+"""Positions and expression offsets of the largest stream whose units the text reads: of others, only headers and
+errors are noted."""
 
 Done = Callable[[int], None]
 
@@ -50,10 +53,11 @@ class _Coverage:
 
     def covered(self, data: bytes) -> frozenset[str]:
         found: set[str] = set()
-        engine = _CoveringEngine(self, found)
-        decoder = Decoder(data, engine)
+        large = stored(data) > STORED
+        decoder = Decoder(data, Compiled() if large else _CoveringEngine(self, found))
         for frame in decoder.frames():
-            self._compute(decoder, frame)
+            if not large:
+                self._compute(decoder, frame)
         self._headers(data, found)
         found |= {f"constraint:{error.constraint}" for error in decoder.errors}
         found |= self.code.take()
@@ -61,8 +65,7 @@ class _Coverage:
 
     def _compute(self, decoder: Decoder, frame: Frame) -> None:
         """Every stage of a frame that is small enough, serialised by the document too."""
-        count = len(frame.canonical.position)
-        if count > GAUSSIANS:
+        if not affordable(frame):
             return
         frame.stage_bytes("gaussians")
         self._serialise(frame.joints)
@@ -93,6 +96,20 @@ class _Coverage:
     def _checksum(self, data: bytes, start: int, end: int) -> None:
         if self.code.functions["checksum"](data, start, end) != crc32(data, start, end):
             raise AssertionError("checksum is not what the decoder computes")
+
+
+def stored(data: bytes) -> int:
+    """How many positions and expression offsets a stream has, by the compiled decoder."""
+    decoder = Decoder(data)
+    for _ in decoder.frames():
+        pass
+    return decoder.avatar.get("gaussian_count", 0) * (1 + decoder.avatar.get("expression_count", 0))
+
+
+def affordable(frame: Frame) -> bool:
+    """Whether the executed text can compute a frame."""
+    products = frame.generator.topology["generator_macs"] if frame.generator else 0
+    return len(frame.canonical.position) <= GAUSSIANS and products <= NETWORK
 
 
 class _CoveringEngine(Executed):
@@ -142,8 +159,8 @@ def covered(data: bytes) -> frozenset[str]:
 @functools.cache
 def _cache_folder() -> Path:
     digest = hashlib.sha256(jit.fingerprint().encode())
-    for path in sorted(Path(__file__).parent.glob("coverage*.py")):
-        digest.update(path.read_bytes())
+    for name in ("coverage", "coverage_code", "coverage_syntax"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     folder = jit.cache_directory() / "coverage" / digest.hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -203,8 +220,3 @@ def unreachable() -> dict[str, str]:
         for pattern, reason in patterns.items()
         for identity in fnmatch.filter(points(), pattern.replace("[", "[[]"))
     }
-
-
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print(name, len(covered(Path(name).read_bytes())), "of", len(points()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,12 +66,20 @@ def document_mutants(document: Document) -> Iterator[Mutant]:
 def _constant_mutants(name: str, value: Any) -> Iterator[Mutant]:
     for delta in (1, -1):
         if isinstance(value, int):
-            yield Mutant(f"constant/{name}:{delta:+}", name, 0, f"{name} = {value}", str(value + delta), "", value + delta)
+            yield Mutant(
+                f"constant/{name}:{delta:+}",
+                name,
+                0,
+                f"{name} = {value}",
+                str(value + delta),
+                "",
+                value + delta,
+            )
             continue
-        for place, entry in enumerate(value):
-            changed = (*value[:place], entry + delta, *value[place + 1 :])
+        for place, entry in enumerate(value if isinstance(value, tuple) else ()):
+            entries = (*value[:place], entry + delta, *value[place + 1 :])
             identity = f"constant/{name}[{place}]:{delta:+}"
-            yield Mutant(identity, name, 0, f"{name}[{place}] = {entry}", str(entry + delta), "", changed)
+            yield Mutant(identity, name, 0, f"{name}[{place}] = {entry}", str(entry + delta), "", entries)
 
 
 def function_mutants(
@@ -85,15 +92,12 @@ def function_mutants(
     for argument in function.args.args:
         argument.annotation = None
     seen = {ast.unparse(function)}
-    lines = _statement_lines(function)
-    for number, node in enumerate(ast.walk(function)):
-        if id(node) not in lines:
+    lines, places = _statement_lines(function), _places(function)
+    for node in list(ast.walk(function)):
+        if id(node) not in lines or id(node) not in places:
             continue
         for operator, replacement in [*_expressions(node, constants), *_statements(node, function)]:
-            changed = copy.deepcopy(tree)
-            target = list(ast.walk(changed.body[0]))[number]
-            _Replace(target, replacement).visit(changed)
-            text = ast.unparse(ast.fix_missing_locations(changed))
+            text = _unparsed_with(function, places[id(node)], replacement)
             if text in seen:
                 continue
             seen.add(text)
@@ -102,7 +106,34 @@ def function_mutants(
             before = block.source.splitlines()[first - 1].strip()
             after = ast.unparse(replacement) if not isinstance(replacement, ast.Pass) else "nothing"
             identity = f"{prefix}:{place}:{operator}"
-            yield Mutant(identity, block.name, lines[id(node)], before, f"{ast.unparse(node)} -> {after}", text)
+            yield Mutant(
+                identity, block.name, lines[id(node)], before, f"{ast.unparse(node)} -> {after}", text
+            )
+
+
+Place = tuple[ast.AST, str, int]
+"""Where a node stands: its parent, the field, and the position if the field is a list, else -1."""
+
+
+def _places(tree: ast.AST) -> dict[int, Place]:
+    found: dict[int, Place] = {}
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            for number, node in enumerate(value) if isinstance(value, list) else ((-1, value),):
+                found[id(node)] = (parent, name, number)
+    return found
+
+
+def _unparsed_with(tree: ast.AST, place: Place, replacement: ast.AST) -> str:
+    """The text of a function with another node in one place; the function stays as it is."""
+    parent, name, number = place
+    kept = getattr(parent, name)
+    changed = replacement if number < 0 else [*kept[:number], replacement, *kept[number + 1 :]]
+    setattr(parent, name, changed)
+    try:
+        return ast.unparse(tree)
+    finally:
+        setattr(parent, name, kept)
 
 
 def _statement_lines(function: ast.FunctionDef) -> dict[int, int]:
@@ -116,18 +147,6 @@ def _statement_lines(function: ast.FunctionDef) -> dict[int, int]:
             for node in ast.walk(statement):
                 del lines[id(node)]
     return lines
-
-
-class _Replace(ast.NodeTransformer):
-    """Puts one node in the place of another."""
-
-    def __init__(self, target: ast.AST, replacement: ast.AST):
-        self._target, self._replacement = target, replacement
-
-    def visit(self, node: ast.AST) -> Any:
-        if node is self._target:
-            return ast.copy_location(self._replacement, node)
-        return self.generic_visit(node)
 
 
 Variant = tuple[str, ast.AST]
@@ -151,7 +170,9 @@ def _expressions(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[Varian
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         yield "+1", ast.Constant(node.value + 1)
         yield "-1", ast.Constant(node.value - 1)
-    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and type(constants.get(node.id)) is int:
+    elif (
+        isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and type(constants.get(node.id)) is int
+    ):
         yield "+1", _plus(node, 1)
         yield "-1", _plus(node, -1)
 
@@ -200,7 +221,9 @@ def _statements(node: ast.AST, function: ast.FunctionDef) -> Iterator[Variant]:
         yield "omitted", ast.Pass()
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         target = node.targets[0]
-        if isinstance(target, ast.Subscript) or (isinstance(target, ast.Name) and _known_before(target, function)):
+        if isinstance(target, ast.Subscript) or (
+            isinstance(target, ast.Name) and _known_before(target, function)
+        ):
             yield "omitted", ast.Pass()
 
 

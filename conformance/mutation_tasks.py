@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from conformance.coverage import GAUSSIANS, PIXELS
+from conformance.coverage import PIXELS, STORED, affordable, stored
 from conformance.coverage_code import InstrumentedCode
 from reference_decoder import Camera, Decoder, Executed
 from reference_decoder.canonical import Canonical
@@ -82,6 +83,8 @@ class _Recorder(Text):
 
 def tasks_of(name: str, data: bytes, functions: Functions) -> list[Task]:
     """§7 The tasks of one stream, in order of the stages."""
+    if stored(data) > STORED:
+        return []
     recorder = _Recorder(functions)
     decoder = Decoder(data, recorder)
     frames = list(decoder.frames())
@@ -93,27 +96,21 @@ def tasks_of(name: str, data: bytes, functions: Functions) -> list[Task]:
     if any(unit.payload_end < unit.end for unit in UnitReader(data)):
         tasks.append(Task(name, "checksum", lambda engine: _checksums(data, engine)))
     for frame in frames:
-        if len(frame.canonical.position) <= GAUSSIANS:
+        if affordable(frame):
             tasks += _frame_tasks(name, frame, decoder.cameras)
     return tasks
 
 
 def _frame_tasks(name: str, frame: Frame, cameras: Mapping[int, Camera]) -> Iterator[Task]:
     yield Task(name, f"joints {frame.index}", lambda engine: _joints(frame, engine))
+    if frame.generator is not None:
+        yield Task(name, f"maps {frame.index}", lambda engine: iter([_fresh(frame, engine, "_joints").maps]))
     yield Task(name, f"gaussians {frame.index}", lambda engine: _gaussians(frame, engine))
     for camera in cameras.values():
+        yield Task(name, f"projected {frame.index}", functools.partial(_projected, frame, camera))
         projected = frame.projected(camera)
-        yield Task(
-            name,
-            f"projected {frame.index}",
-            lambda engine, c=camera: iter([engine.project(frame.gaussians, frame.canonical, c)]),
-        )
         if camera.width * camera.height * len(projected) // 11 <= PIXELS:
-            yield Task(
-                name,
-                f"pixels {frame.index}",
-                lambda engine, c=camera, p=projected: iter([engine.render(p, c).tobytes()]),
-            )
+            yield Task(name, f"pixels {frame.index}", functools.partial(_pixels, projected, camera))
 
 
 def _decoded(data: bytes, engine: Engine) -> Iterator[Any]:
@@ -127,6 +124,9 @@ def _decoded(data: bytes, engine: Engine) -> Iterator[Any]:
         yield identity, camera.array().tolist()
     if decoder.canonical is not None:
         yield from decoder.canonical.serialise(engine)
+    if decoder.generator is not None:
+        places = decoder.generator.side, decoder.generator.map_u, decoder.generator.map_v
+        yield decoder.generator.parameters, places
 
 
 def _canonical(avatar: Mapping[str, Any], units: list[Values], engine: Engine) -> Iterator[Any]:
@@ -144,31 +144,41 @@ def _motion(avatar: Mapping[str, Any], units: list[Values], engine: Engine) -> I
     """§7.5 from the values of motion units."""
     state = MotionState(engine, avatar)
     for values in units:
-        for f in range(values["frame_count"] + 1 if "first_frame" in values else 0):
-            yield state.decode(f, values)
+        if "first_frame" in values:
+            yield from state.decode(values)
 
 
 def _checksums(data: bytes, engine: Engine) -> Iterator[Any]:
     for unit in UnitReader(data):
         start = max(unit.start, unit.payload_end - 64)
-        yield engine.functions["checksum"](data, start, unit.payload_end) == crc32(data, start, unit.payload_end)
+        yield engine.functions["checksum"](data, start, unit.payload_end) == crc32(
+            data, start, unit.payload_end
+        )
 
 
-def _frame(frame: Frame, engine: Engine) -> Frame:
-    """The frame as another engine has to compute it."""
-    return Frame(
-        frame.index, frame.time, frame.random_access, engine, frame.avatar, frame.canonical, frame.symbols, frame.pose
-    )
+def _fresh(frame: Frame, engine: Engine, *kept: str) -> Frame:
+    """The frame as another engine has to compute it from the stages `kept`."""
+    fresh = replace(frame, engine=engine)
+    fresh.__dict__.update({name: getattr(frame, name) for name in kept})
+    return fresh
 
 
 def _joints(frame: Frame, engine: Engine) -> Iterator[Any]:
-    matrices = _frame(frame, engine).joints
+    matrices = _fresh(frame, engine).joints
     yield matrices
     values = [value for row in matrices for value in row]
     yield bytes(engine.functions["serialise_int32"](values)) == int32_bytes(values)
 
 
 def _gaussians(frame: Frame, engine: Engine) -> Iterator[Any]:
-    count, joints = len(frame.canonical.position), frame.avatar["joint_count"]
-    displaced = engine.displace(frame.pose, frame.canonical.offsets, joints, count)
-    yield engine.skin(frame.joints, frame.canonical, displaced)
+    fresh = _fresh(frame, engine, "_joints", *(["maps"] if frame.generator is not None else []))
+    yield fresh.gaussians
+    yield fresh.appearance
+
+
+def _projected(frame: Frame, camera: Camera, engine: Engine) -> Iterator[Any]:
+    yield _fresh(frame, engine, "gaussians", "appearance").projected(camera)
+
+
+def _pixels(projected: Any, camera: Camera, engine: Engine) -> Iterator[Any]:
+    yield engine.render(projected, camera).tobytes()

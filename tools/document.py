@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -28,12 +29,15 @@ INSERTS = ("example_stream", "example_stages")
 _DIRECTIVE = re.compile(r"\{\{ *(\w+)(?: +([\w.]+))? *\}\}")
 
 
-def build_html(spec_directory: Path, inserts: Mapping[str, str]) -> str:
+def build_html(
+    spec_directory: Path, inserts: Mapping[str, str], coverage: Mapping[str, Any] | None = None
+) -> str:
     """§4.1 The standard in `spec_directory` (with `syntax/` and `text/`) as one HTML page.
 
-    `inserts` is the HTML of each of INSERTS. Raises DocumentError, one problem a line, if `check` finds any.
+    `inserts` is the HTML of each of INSERTS; `coverage` a report by which lines are marked. Raises DocumentError, one
+    problem a line, if `check` finds any.
     """
-    page, problems = _build(spec_directory)
+    page, problems = _build(spec_directory, coverage)
     if problems:
         raise DocumentError("\n".join(problems))
     for name in INSERTS:
@@ -46,9 +50,9 @@ def check(spec_directory: Path) -> list[str]:
     return _build(spec_directory)[1]
 
 
-def _build(directory: Path) -> tuple[str, list[str]]:
+def _build(directory: Path, coverage: Mapping[str, Any] | None = None) -> tuple[str, list[str]]:
     try:
-        index = Index(directory)
+        index = Index(directory, coverage)
     except (SyntaxDescriptionError, ExpressionError, DocumentError) as error:
         return "", [str(error)]
     if problems := list(document_check.references(index)):
@@ -220,7 +224,7 @@ def _page(index: Index, body: str) -> str:
         f"<title>HGA: {TITLE}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         '<nav><input type="search" placeholder="Find a clause or a name" aria-label="Find">\n'
         f"{_contents(index)}</nav>\n"
-        f"<main>\n{heading}\n{body}</main>\n<script>\n{_names(index)}{script}</script>\n</body>\n</html>\n"
+        f"<main>\n{heading}\n{body}{index.marks.section()}</main>\n<script>\n{_names(index)}{script}</script>\n</body>\n</html>\n"
     )
 
 

@@ -35,7 +35,7 @@ def code_html(index: Index, text: str) -> str:
         parts.append(_token(index, token, previous, scopes))
         line, column = token.end
         previous = token.string
-    body = "".join(parts)
+    body = index.marks.code("".join(parts), text)
     return f'<pre class="code"><code>{body}</code></pre>{_callers(index, text)}'
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from spec import load, run
 from spec.load import Element, Expression, For, If, Let, Node, Standard, While
 from spec.textports import Row, table
+from tools.document_coverage import Marks
 
 NAME = re.compile(r"[A-Za-z_]\w*")
 _REFERENCE = r"(?:\d+|[A-Z])(?:\.\d+)*"
@@ -45,13 +47,15 @@ class Target:
 class Index:
     """§4.1 The standard in one directory: its YAML, its clauses, its pseudo-code, and all their names."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, coverage: Mapping[str, Any] | None = None):
         self.directory = directory
         self.standard: Standard = load.standard(directory / "syntax")
         self.clauses = {clause.number: clause for clause in run.clauses(directory / "text")}
         self.document = run.Document(
             list(run.blocks(directory / "text")), self.standard.constant_values, self.standard.type_ranges
         )
+        lengths = {name: len(block.source.splitlines()) for name, block in self.document.blocks.items()}
+        self.marks = Marks(coverage, lengths)
 
     @cached_property
     def elements(self) -> dict[str, Element]:

@@ -21,7 +21,7 @@ def syntax(index: Index, name: str) -> Spliced:
     coded = " This structure is a coded payload." if structure.coded else ""
     about = f"<p>{prose(index, structure.about)}{coded}</p>"
     body, derived = [], set()
-    for row in index.rows[name]:
+    for number, row in enumerate(index.rows[name], 1):
         text, anchor = index.linked(row.text), ""
         variable = row.text.split(" = ")[0].split("[")[0].strip()
         if " = " in row.text and index.derived.get(variable) == name and variable not in derived:
@@ -30,7 +30,8 @@ def syntax(index: Index, name: str) -> Spliced:
         kind = "check" if row.constraint else "element" if row.element else "control"
         indent = f'<td class="{kind}" style="padding-left:{0.6 + 1.4 * row.indent:.1f}em"{anchor}>'
         descriptor = _descriptor(index, row.descriptor)
-        body.append(f"<tr>{indent}<code>{text}</code></td><td><code>{descriptor}</code></td></tr>")
+        cells = f"{indent}{index.marks.row(name, number)}<code>{text}</code></td><td><code>{descriptor}</code></td>"
+        body.append(f"<tr>{cells}</tr>")
     head = "<thead><tr><th>syntax</th><th>descriptor</th></tr></thead>"
     return f'{about}<table class="syntax" id="syntax-{name}">{head}<tbody>{"".join(body)}</tbody></table>', [
         ("syntax", name)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import pytest
+import yaml
 
 from conformance import coverage
 from conformance.coverage_code import InstrumentedCode
@@ -66,6 +69,7 @@ def found() -> frozenset[str]:
         "expression_count": 0,
         "several_flag": 0,
         "sh_degree": 0,
+        "profile": 0,
     }
     return coverage.covered(with_checksums(generate(1, presets, units=1, size=4)))
 
@@ -79,6 +83,19 @@ def test_points_of_a_stream(found: frozenset[str]) -> None:
     assert any(point.startswith("line:9.9/render:") for point in found)
     assert any(point.startswith("line:8.6/checksum:") for point in found)
     assert not any(point.startswith(("constraint:", "line:7.4/")) for point in found)
+
+
+def test_what_is_listed_as_out_of_reach_is_not_reached() -> None:
+    listed = coverage.unreachable()
+    assert listed and all(listed.values())
+    for seed in range(3):
+        assert not coverage.covered(generate(seed, units=1, size=8)) & listed.keys()
+
+
+def test_every_entry_of_the_list_names_a_point() -> None:
+    patterns = yaml.safe_load(coverage.UNREACHABLE.read_text(encoding="utf-8"))
+    for pattern in patterns:
+        assert fnmatch.filter(coverage.points(), pattern.replace("[", "[[]")), pattern
 
 
 def test_an_error_covers_its_constraint(found: frozenset[str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from tools import terminal
-from tools.parameters import OUT, json_option, make_room
+from tools.parameters import IN, OUT, json_option, make_room
 
 
 @click.group()
@@ -31,14 +32,19 @@ def directory() -> Path:
 
 @spec.command()
 @click.option("-o", "output", type=OUT, default="spec.html", show_default=True, help="The page to write.")
-def build(output: Path) -> int:
-    """Write the standard as one HTML page; refused while `hga spec check` finds anything."""
+@click.option("--coverage", type=IN, help="Mark lines by this result of `hga conformance coverage --save`.")
+def build(output: Path, coverage: Path | None) -> int:
+    """Write the standard as one HTML page; refused while `hga spec check` finds anything.
+
+    With --coverage, each line of pseudo-code and each row of a syntax table shows how many streams run it.
+    """
     from spec.run import DocumentError
     from tools import document_example
     from tools.document import build_html
 
+    report = json.loads(coverage.read_text(encoding="utf-8")) if coverage else None
     try:
-        page = build_html(directory(), document_example.sections())
+        page = build_html(directory(), document_example.sections(), report)
     except DocumentError as error:
         for line in str(error).splitlines():
             terminal.complain(line)

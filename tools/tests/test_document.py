@@ -252,3 +252,21 @@ def test_the_bytes_of_the_worked_example_decode_to_the_digests_it_shows():
         stages += ["symbols", "pose", "joints", "gaussians", "projected", "pixels"]
         expected += [frame.digest(stage, decoder.cameras[0]).hex() for stage in stages]
     assert len(expected) == 13 and shown == expected
+
+
+def test_lines_and_rows_show_how_many_streams_run_them():
+    points = {
+        "line:7.2.1/limit:2": ["limit", 2, 3], "element:joint_count": ["avatar_header", 3, 2],
+        "line:9.3/camera_coordinate:5": ["camera_coordinate", 5, 0],
+    }  # fmt: skip
+    shown = {
+        identity: {"place": [name, line], "count": count, "streams": ["a/one"] * min(count, 1), "reason": ""}
+        for identity, (name, line, count) in points.items()
+    }
+    marked = build_html(SPEC, NO_EXAMPLE, {"streams": ["a/one"], "points": shown})
+    runs = re.findall(r'class="(runs[ a-z]*)"[^>]*>(\d+)</[as]\w*>([^\n]{0,200})', marked)
+    by_count = {count: (css, re.sub("<[^>]*>", "", rest)) for css, count, rest in runs}
+    assert by_count["3"][1].strip().startswith("return min(max(value")
+    assert by_count["2"][1].startswith("joint_count")
+    assert by_count["0"][0] == "runs open" and by_count["0"][1].strip().startswith("turned = camera[3 * row]")
+    assert 'href="#stream-a/one"' in marked and 'id="stream-a/one"' in marked

@@ -1,0 +1,108 @@
+"""§4.6 Mutation: the faults are those meant, a fault that matters is noticed, and a sample of all faults is."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import random
+
+import pytest
+
+import spec
+from conformance import mutation
+from conformance.generate import generate
+from conformance.mutants import Mutant, document_mutants, function_mutants, truncated
+from spec.run import Block
+
+SOURCE = """def halved(value: int64, bits: shift) -> int64:
+    moved = value + (1 << bits)
+    if moved < 3 and value != 1:
+        return min(moved, BOUND) // 2
+    return moved"""
+
+
+def mutants_of(source: str) -> dict[str, str]:
+    block = Block("halved", "7.1", source, "7_decoding.md", 1)
+    found = function_mutants("7.1/halved", ast.parse(source), block, {"BOUND": 9})
+    return {mutant.id: mutant.source for mutant in found}
+
+
+def test_each_operator_makes_its_fault() -> None:
+    found = mutants_of(SOURCE)
+    lines = {identity.split("/")[1]: text.splitlines() for identity, text in found.items()}
+    assert lines["halved:2.12-31:rounding"][1] == "    moved = value"
+    assert lines["halved:2.12-31:Sub"][1] == "    moved = value - (1 << bits)"
+    assert lines["halved:2.21-30:shift+1"][1] == "    moved = value + (1 << bits + 1)"
+    assert lines["halved:3.7-16:tie"][2] == "    if moved <= 3 and value != 1:"
+    assert lines["halved:3.7-16:negation"][2] == "    if moved >= 3 and value != 1:"
+    assert lines["halved:3.7-31:logic"][2] == "    if moved < 3 or value != 1:"
+    assert lines["halved:3.7-31:only-1"][2] == "    if value != 1:"
+    assert lines["halved:4.15-32:max"][3] == "        return max(moved, BOUND) // 2"
+    assert lines["halved:4.15-32:only-0"][3] == "        return moved // 2"
+    assert lines["halved:4.15-37:truncated"][3] == "        return _truncated(min(moved, BOUND), 2)"
+    assert lines["halved:4.26-31:-1"][3] == "        return min(moved, BOUND - 1) // 2"
+    assert len(set(found.values())) == len(found)
+
+
+def test_what_nobody_looks_at_is_not_changed() -> None:
+    assert mutants_of("def halved(value: array) -> flag:\n    return 0") == {}
+
+
+def test_truncation_rounds_to_zero() -> None:
+    assert [truncated(value, 4) for value in (-9, -8, -7, 7, 8)] == [-2, -2, -1, 1, 2]
+
+
+def test_there_are_more_than_two_thousand_mutants_with_ids_of_their_own() -> None:
+    ids = [mutant.id for mutant in document_mutants(spec.document())]
+    assert len(ids) == len(set(ids)) >= 2000
+
+
+def test_every_reason_is_that_of_a_mutant() -> None:
+    ids = [mutant.id for mutant in document_mutants(spec.document())]
+    for pattern, text in mutation.explained().items():
+        assert text and fnmatch.filter(ids, pattern), pattern
+
+
+@pytest.fixture(scope="module")
+def laboratory() -> mutation.Laboratory:
+    streams = {f"seed {seed}": generate(seed, units=2, size=12) for seed in range(6)}
+    return mutation.Laboratory(streams)
+
+
+def mutant(name: str, source: str, line: int = 2) -> Mutant:
+    return Mutant("made up", name, line, "", "", source)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "how"),
+    [
+        ("round_shift", "def round_shift(value, bits):\n    return value >> bits", "differs"),
+        ("limit", "def limit(value, bound):\n    return zeros(1)[7]", "IndexError"),
+        ("wrap", "def wrap(value, bits):\n    while 1 == 1:\n        value = 0", "hangs"),
+        ("limit", "def limit(value, bound):\n    return max(min(value, bound), -bound)", ""),
+    ],
+)
+def test_a_fault_is_noticed_by_what_it_does(
+    laboratory: mutation.Laboratory, name: str, body: str, how: str
+) -> None:
+    (verdict,) = mutation.judged(laboratory, [mutant(name, body)], processes=1)
+    assert verdict.how == how
+    assert verdict.killed == bool(how)
+
+
+def test_the_standard_is_itself_again_after_a_mutant(laboratory: mutation.Laboratory) -> None:
+    before = dict(laboratory.functions)
+    laboratory.judge(mutant("limit", "def limit(value, bound):\n    return value"))
+    laboratory.judge(Mutant("made up", "SH_LIMIT", 0, "", "", value=5))
+    assert laboratory.functions == before
+
+
+def test_a_sample_of_all_mutants(laboratory: mutation.Laboratory) -> None:
+    """A few random streams notice nine in ten; the corpus has to notice more (`make mutation`)."""
+    mutants = [m for m in document_mutants(spec.document()) if not m.id.startswith("7.9")]
+    sample = random.Random(5).sample(mutants, 150)
+    verdicts = {verdict.mutant: verdict for verdict in mutation.judged(laboratory, sample)}
+    result = mutation.report(sample, verdicts)
+    assert result["explained_but_killed"] == []
+    assert result["share"] > 0.75
+    assert sum(map(len, result["killers"].values())) == result["killed"]
