@@ -33,8 +33,8 @@ def proposal() -> None:
 
     A proposal is a folder proposals/NNNN-name with change.patch (what `git diff` says about spec/, and about
     reference_encoder/ where a value comes from there), rationale.md, and proposal.yaml: a title, a summary, whether
-    decoders of today are meant to go on (compatible), and the values that new elements take in streams that have
-    none.
+    decoders of today are meant to go on (compatible), and values of elements for streams that are written again: those
+    of new elements, and `version` where it changes.
 
     \b
     Examples:
@@ -127,6 +127,8 @@ def _checked(chosen: Proposal, streams: Path | None) -> tuple[Report, dict[str, 
 
 
 def _show(report: Report) -> None:
+    from tools.proposals.report import change
+
     kind = "compatible" if report.compatible else "breaks the bitstream"
     click.secho(f"{report.proposal}: {report.title} ({kind})", bold=True)
     for difference in report.differences:
@@ -137,18 +139,16 @@ def _show(report: Report) -> None:
         if len(difference.lines) > _SHOWN:
             click.echo(f"  … {len(difference.lines) - _SHOWN} more lines")
     rows = [
-        (s.id, s.before, s.after if s.after is not None else "", _change(s.before, s.after), s.values, s.present)
+        (s.id, s.before, s.after if s.after is not None else "", change(s.before, s.after), s.values, s.present)
         for s in report.streams
     ]
     heads = ("stream", "bytes>", "changed>", ">", "changed decoder", "today's decoder")
     terminal.table("\nStreams written again", heads, rows)
     before, after = report.bytes
-    click.echo(f"In all {before} bytes become {after} ({_change(before, after)}).")
+    click.echo(f"In all {before} bytes become {after} ({change(before, after)}).")
     for name in report.new_constraints:
         click.echo(f"New constraint: {name}; its negative stream: {'there' if name in report.tested else 'MISSING'}")
+    for name in report.holes:
+        click.echo(f"Not exercised by any of these streams: {name}")
     for fault in report.faults:
         click.secho(f"!! {fault}", fg="red")
-
-
-def _change(before: int, after: int | None) -> str:
-    return "" if after is None or not before else f"{100 * (after - before) / before:+.2f} %"

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from conformance.coverage import points
 from reference_encoder.content import ContentError
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ class Proposal:
     title: str
     summary: str
     compatible: bool  # whether a decoder of today is meant to decode what it makes
-    values: Mapping[str, int]  # what elements that no stream has yet take when streams are written again
+    values: Mapping[str, int]  # what elements take when streams are written again: new ones, and `version`
 
     @property
     def name(self) -> str:
@@ -85,11 +86,11 @@ def changed_tree(proposal: Proposal) -> Iterator[Path]:
 def rewritten(
     tree: Path, streams: Mapping[str, list[dict[str, Any]]], values: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
-    """§5.1 Streams written again and decoded by the code of `tree`: what `tools.proposals.rewrite` prints of each."""
+    """§5.1 Streams written again and decoded by the code of `tree`: what `tools.proposals.rewrite` prints."""
     environment = os.environ | {"PYTHONPATH": str(tree)}
     command = [sys.executable, "-m", "tools.proposals.rewrite"]
     with tempfile.TemporaryFile("w+") as request, tempfile.TemporaryFile("w+") as complaints:
-        json.dump({"values": dict(values), "streams": dict(streams)}, request)
+        json.dump({"values": dict(values), "streams": dict(streams), "points": list(points())}, request)
         request.seek(0)
         with subprocess.Popen(
             command, cwd=tree, env=environment, stdin=request, stdout=subprocess.PIPE, stderr=complaints, text=True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from spec.run import DocumentError
 from tools import document
 from tools.proposals.difference import Difference, Version, differences
 from tools.proposals.proposal import Proposal, changed_tree, rewritten
-from tools.proposals.rewrite import digests, rewrite
+from tools.proposals.rewrite import frames, rewrite
 from tools.proposals.values import unit_values
 
 SAME, OTHER, REFUSED = "decodes to the same", "decodes to something else", "refused"
@@ -41,9 +42,11 @@ class Report:
     title: str
     compatible: bool
     problems: list[str]  # of `hga spec check`
-    differences: list[Difference]
-    streams: list[StreamReport]
-    new_constraints: list[str]
+    differences: list[Difference] = field(default_factory=list)
+    streams: list[StreamReport] = field(default_factory=list)
+    new_constraints: list[str] = field(default_factory=list)
+    tested: list[str] = field(default_factory=list)  # constraints that a recipe of the corpus breaks
+    holes: list[str] = field(default_factory=list)  # new points of coverage that no stream reaches
 
     @property
     def bytes(self) -> tuple[int, int]:
@@ -61,6 +64,7 @@ class Report:
                 found.append(f"{stream.id}: called compatible, but today's decoder: {stream.present}")
             if not self.compatible and stream.present == OTHER:
                 found.append(f"{stream.id}: today's decoder goes wrong without noticing; `version` has to tell it")
+        found += [f"no recipe breaks the constraint {n}" for n in self.new_constraints if n not in self.tested]
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,37 +82,36 @@ def check(
         try:
             new = Version.load(tree / "spec")
         except (SyntaxDescriptionError, ExpressionError, DocumentError) as error:
-            return _unreadable(proposal, str(error)), {}
+            return Report(proposal.name, proposal.title, proposal.compatible, [str(error)]), {}
         old = Version.load(Path(spec.__file__).parent)
-        problems = document.check(tree / "spec")
+        report = Report(
+            proposal.name,
+            proposal.title,
+            proposal.compatible,
+            document.check(tree / "spec"),
+            differences(old, new),
+            new_constraints=sorted(new.standard.constraints.keys() - old.standard.constraints.keys()),
+        )
+        if report.problems:
+            return report, {}
         said = {name: unit_values(data) for name, data in streams.items()}
         made: dict[str, dict[str, Any]] = {}
-        if not problems:
-            for result in rewritten(tree, said, proposal.values):
-                made[result["id"]] = result
-                progress("streams written again", len(made), len(streams))
+        rest: dict[str, Any] = {}
+        for result in rewritten(tree, said, proposal.values):
+            if "id" not in result:
+                rest = result
+                continue
+            made[result["id"]] = result
+            progress("streams written again", len(made), len(streams))
     found = [_judged(name, streams[name], said[name], result) for name, result in made.items()]
-    report = Report(
-        proposal.name,
-        proposal.title,
-        proposal.compatible,
-        problems,
-        differences(old, new),
-        found,
-        sorted(new.standard.constraints.keys() - old.standard.constraints.keys()),
-    )
-    return report, made
-
-
-def _unreadable(proposal: Proposal, problem: str) -> Report:
-    return Report(proposal.name, proposal.title, proposal.compatible, [problem], [], [], [])
+    return dataclasses.replace(report, streams=found, **rest), made
 
 
 def _judged(name: str, data: bytes, said: list[dict[str, Any]], result: Mapping[str, Any]) -> StreamReport:
     before = len(rewrite(said, {}))
     if "refused" in result:
         return StreamReport(name, before, None, result["refused"], "", "")
-    new, expected = bytes.fromhex(result["stream"]), digests(data)
+    new, expected = bytes.fromhex(result["stream"]), frames(data)
     values = SAME if result["frames"] == expected else OTHER
     return StreamReport(name, before, len(new), "", values, _verdict(new, result["frames"]))
 
@@ -121,4 +124,9 @@ def _verdict(data: bytes, expected: list[dict[str, Any]]) -> str:
     if decoder.errors:
         error = decoder.errors[0]
         return f"{REFUSED}: {type(error).__name__} {error.constraint}"
-    return SAME if digests(data) == expected else OTHER
+    return SAME if frames(data) == expected else OTHER
+
+
+def change(before: int, after: int | None) -> str:
+    """By how much bytes changed, in per cent."""
+    return "" if after is None or not before else f"{100 * (after - before) / before:+.2f} %"

@@ -1,7 +1,9 @@
 """§5.1 Writes streams again under the standard of this tree; runs within the tree of a proposal.
 
-It reads one JSON object from stdin: `values`, what new elements take, and `streams`, id -> units (`values.py`).
-It prints one line of JSON for each stream: `id`, `stream` (hexadecimal) and `frames`, or `refused`, which says why.
+It reads one JSON object from stdin: `values`, what some elements take, `points`, what the coverage of the present
+standard knows, and `streams`, id -> units (`values.py`). It prints one line of JSON for each stream: `id`, `stream`
+(hexadecimal) and `frames`, or `refused`, which says why; then one with `holes`, the new points of coverage that none
+of the streams reaches, and `tested`, the constraints that a recipe breaks.
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import spec
+from conformance.coverage import covered, points, unreachable
+from conformance.recipes import released
+from conformance.records import expectation
 from reference_decoder import Decoder
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Executed
@@ -23,14 +28,12 @@ from spec.load import Element
 from spec.ports import MissingValue, Source
 from tools.proposals.values import place
 
-STAGES = ("symbols", "pose", "joints", "gaussians", "projected", "pixels")
-
 
 class Rewriter:
     """§5.1 One stream in the making, from the values of another."""
 
-    def __init__(self, defaults: Mapping[str, int]):
-        self._defaults = defaults
+    def __init__(self, fixed: Mapping[str, int]):
+        self._fixed = fixed
         self._known: dict[str, Any] = {}
         self._contexts: dict[str, Any] = {}
         self._canonical: Canonical | None = None
@@ -42,7 +45,7 @@ class Rewriter:
         if "raw" in unit:
             return frame_unit(unit["kind"], bytes.fromhex(unit["raw"]), layer=unit["layer"], checksum=checksum)
         kind, values = unit["kind"], {**self._known, "next_frame": self._next_frame}
-        source = _source(unit["elements"], self._defaults)
+        source = _source(unit["elements"], self._fixed)
         data = unit_from_source(kind, source, values, self._contexts, checksum=checksum)
         self._follow(kind, values)
         return data
@@ -62,48 +65,56 @@ class Rewriter:
             self._next_frame = values["first_frame"] + values["frame_count"] + 1
 
 
-def _source(elements: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, int]) -> Source:
+def _source(elements: Mapping[str, Mapping[str, Any]], fixed: Mapping[str, int]) -> Source:
     met: Counter[str] = Counter()
 
     def source(element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
         at = place(index, met[element.name])
         met[element.name] += 1
+        if element.name in fixed:
+            return fixed[element.name]
         if at in elements.get(element.name, {}):
             value = elements[element.name][at]
             return bytes.fromhex(value) if isinstance(value, str) else value
-        if element.name not in defaults:
-            raise MissingValue(f"the proposal gives no value for {element.name}")
-        return defaults[element.name]
+        raise MissingValue(f"neither the stream nor the proposal has a value for {element.name}")
 
     return source
 
 
-def rewrite(units: list[dict[str, Any]], defaults: Mapping[str, int]) -> bytes:
+def rewrite(units: list[dict[str, Any]], fixed: Mapping[str, int]) -> bytes:
     """§5.1 The stream that says the same under the standard of this tree."""
-    rewriter = Rewriter(defaults)
+    rewriter = Rewriter(fixed)
     return b"".join(rewriter.unit(unit) for unit in units)
 
 
-def digests(data: bytes) -> list[dict[str, Any]]:
-    """§7.8 The digests of every frame as the decoder of this tree obtains them."""
-    decoder, frames = Decoder(data, strict=True), []
-    for frame in decoder.frames():
-        camera = decoder.cameras[min(decoder.cameras)] if decoder.cameras else None
-        stages = STAGES if camera else STAGES[:4]
-        found = {stage: frame.digest(stage, camera).hex() for stage in ("canonical", *stages)}
-        frames.append({"frame": frame.index, "digests": found})
-    return frames
+def frames(data: bytes) -> list[dict[str, Any]]:
+    """§A.3.3 What the decoder of this tree obtains of every frame. Raises the StreamError of a stream that has one."""
+    return expectation(Decoder(data, strict=True))["frames"]
+
+
+def holes(streams: Iterable[bytes], known: frozenset[str]) -> list[str]:
+    """§4.6 The points of this standard, but for the `known` ones, that no stream exercises; stops when there are none."""
+    left = set(points()) - known - unreachable().keys()
+    for data in streams:
+        if not left:
+            break
+        left -= covered(data)
+    return sorted(left)
 
 
 def main() -> None:
     request = json.load(sys.stdin)
+    made = []
     for name, units in request["streams"].items():
         try:
             data = rewrite(units, request["values"])
-            result = {"stream": data.hex(), "frames": digests(data)}
+            made.append(data)
+            result = {"stream": data.hex(), "frames": frames(data)}
         except (StreamError, MissingValue) as error:
             result = {"refused": str(error)}
         print(json.dumps({"id": name, **result}), flush=True)
+    tested = sorted({constraint for recipe in released() for constraint in recipe.expect})
+    print(json.dumps({"holes": holes(made, frozenset(request["points"])), "tested": tested}))
 
 
 if __name__ == "__main__":
