@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 _SHOWN = 40  # lines of a difference on the terminal
 
 folder_option = click.option(
-    "--proposals", "folder", type=CONTENT_IN, default="proposals", show_default=True, help="Where proposals are."
+    "--proposals",
+    "folder",
+    type=CONTENT_IN,
+    default="proposals",
+    show_default=True,
+    help="Where proposals are.",
 )
 streams_option = click.option(
     "--streams",
@@ -78,7 +83,9 @@ def check(number: str, folder: Path, streams: Path | None, output: Path | None, 
     report, _ = _checked(chosen, streams)
     if output is not None:
         make_room(output)
-        output.write_text(page.html_of(report, (chosen.folder / "rationale.md").read_text()), encoding="utf-8")
+        output.write_text(
+            page.html_of(report, (chosen.folder / "rationale.md").read_text()), encoding="utf-8"
+        )
         terminal.say(f"wrote {output}")
     if as_json:
         terminal.emit(report.as_dict())
@@ -111,7 +118,12 @@ def corpus(number: str, output: Path, folder: Path, streams: Path | None) -> int
         path = output / f"{stream.id}.hga"
         make_room(path)
         path.write_bytes(bytes.fromhex(result["stream"]))
-        record = {"id": stream.id, "proposal": report.proposal, "stream": path.name, "frames": result["frames"]}
+        record = {
+            "id": stream.id,
+            "proposal": report.proposal,
+            "stream": path.name,
+            "frames": result["frames"],
+        }
         path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         written += 1
     terminal.say(f"wrote {written} streams of {len(report.streams)} to {output}")
@@ -139,7 +151,14 @@ def _show(report: Report) -> None:
         if len(difference.lines) > _SHOWN:
             click.echo(f"  … {len(difference.lines) - _SHOWN} more lines")
     rows = [
-        (s.id, s.before, s.after if s.after is not None else "", change(s.before, s.after), s.values, s.present)
+        (
+            s.id,
+            s.before,
+            s.after if s.after is not None else "",
+            change(s.before, s.after),
+            s.values,
+            s.present,
+        )
         for s in report.streams
     ]
     heads = ("stream", "bytes>", "changed>", ">", "changed decoder", "today's decoder")
@@ -147,7 +166,9 @@ def _show(report: Report) -> None:
     before, after = report.bytes
     click.echo(f"In all {before} bytes become {after} ({change(before, after)}).")
     for name in report.new_constraints:
-        click.echo(f"New constraint: {name}; its negative stream: {'there' if name in report.tested else 'MISSING'}")
+        click.echo(
+            f"New constraint: {name}; its negative stream: {'there' if name in report.tested else 'MISSING'}"
+        )
     for name in report.holes:
         click.echo(f"Not exercised by any of these streams: {name}")
     for fault in report.faults:

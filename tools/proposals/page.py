@@ -22,7 +22,14 @@ def html_of(report: Report, rationale: str) -> str:
     before, after = report.bytes
     kind = "compatible" if report.compatible else "breaks the bitstream"
     rows = [
-        (s.id, s.before, s.after if s.after is not None else s.refused, change(s.before, s.after), s.values, s.present)
+        (
+            s.id,
+            s.before,
+            s.after if s.after is not None else s.refused,
+            change(s.before, s.after),
+            s.values,
+            s.present,
+        )
         for s in report.streams
     ]
     heads = ("stream", "bytes", "bytes under the proposal", "", "changed decoder", "today's decoder")
@@ -32,7 +39,10 @@ def html_of(report: Report, rationale: str) -> str:
         "<h2>What speaks against it</h2>",
         _list(report.faults, "fault"),
         "<h2>New constraints</h2>",
-        _list(f"{name}: {'tested' if name in report.tested else 'no negative stream'}" for name in report.new_constraints),
+        _list(
+            f"{name}: {'tested' if name in report.tested else 'no negative stream'}"
+            for name in report.new_constraints
+        ),
         "<h2>Not exercised by any stream</h2>",
         _list(report.holes),
         f"<h2>Streams</h2><p>{before} bytes become {after} ({change(before, after)}).</p>",
@@ -54,7 +64,9 @@ def _list(items: Iterable[str], name: str = "") -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
+    )
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     return f'<div class="wide"><table class="data"><tr>{head}</tr>{body}</table></div>'
 

@@ -75,7 +75,10 @@ def changed_tree(proposal: Proposal) -> Iterator[Path]:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, tree / package, ignore=_LEFT_OUT)
         done = subprocess.run(
-            ["git", "apply", "--verbose", str(proposal.patch.resolve())], cwd=tree, capture_output=True, text=True
+            ["git", "apply", "--verbose", str(proposal.patch.resolve())],
+            cwd=tree,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             problems = [line for line in done.stderr.splitlines() if line.startswith("error")]
@@ -93,7 +96,13 @@ def rewritten(
         json.dump({"values": dict(values), "streams": dict(streams), "points": list(points())}, request)
         request.seek(0)
         with subprocess.Popen(
-            command, cwd=tree, env=environment, stdin=request, stdout=subprocess.PIPE, stderr=complaints, text=True
+            command,
+            cwd=tree,
+            env=environment,
+            stdin=request,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:

@@ -30,7 +30,9 @@ class StreamReport:
     before: int  # bytes under the present standard, without frame hashes
     after: int | None  # bytes under the changed one, None if it cannot say the same
     refused: str  # why not
-    values: str  # SAME or OTHER: what the changed decoder makes of it, against the present one of the original
+    values: (
+        str  # SAME or OTHER: what the changed decoder makes of it, against the present one of the original
+    )
     present: str  # what the decoder of today makes of it: SAME, OTHER or REFUSED with the error
 
 
@@ -63,8 +65,12 @@ class Report:
             if self.compatible and stream.after is not None and stream.present != SAME:
                 found.append(f"{stream.id}: called compatible, but today's decoder: {stream.present}")
             if not self.compatible and stream.present == OTHER:
-                found.append(f"{stream.id}: today's decoder goes wrong without noticing; `version` has to tell it")
-        found += [f"no recipe breaks the constraint {n}" for n in self.new_constraints if n not in self.tested]
+                found.append(
+                    f"{stream.id}: today's decoder goes wrong without noticing; `version` has to tell it"
+                )
+        found += [
+            f"no recipe breaks the constraint {n}" for n in self.new_constraints if n not in self.tested
+        ]
         return found
 
     def as_dict(self) -> dict[str, Any]:

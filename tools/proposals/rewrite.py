@@ -43,7 +43,9 @@ class Rewriter:
         """One unit. Raises StreamError or MissingValue for values that this standard cannot express."""
         checksum = bool(unit["checksum"])
         if "raw" in unit:
-            return frame_unit(unit["kind"], bytes.fromhex(unit["raw"]), layer=unit["layer"], checksum=checksum)
+            return frame_unit(
+                unit["kind"], bytes.fromhex(unit["raw"]), layer=unit["layer"], checksum=checksum
+            )
         kind, values = unit["kind"], {**self._known, "next_frame": self._next_frame}
         source = _source(unit["elements"], self._fixed)
         data = unit_from_source(kind, source, values, self._contexts, checksum=checksum)
