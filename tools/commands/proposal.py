@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -130,7 +130,7 @@ def corpus(number: str, output: Path, folder: Path, streams: Path | None) -> int
     return 0 if written == len(report.streams) else 1
 
 
-def _checked(chosen: Proposal, streams: Path | None) -> tuple[Report, dict[str, dict[str, object]]]:
+def _checked(chosen: Proposal, streams: Path | None) -> tuple[Report, dict[str, dict[str, Any]]]:
     from tools.proposals.report import check as checked
     from tools.proposals.streams import valid_streams
 

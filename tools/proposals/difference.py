@@ -1,4 +1,4 @@
-"""§5.1 What differs between two versions of the standard: elements, tables, constants, constraints, functions, prose."""
+"""§5.1 What differs between two versions of the standard: syntax, constants, constraints, pseudo-code, prose."""
 
 from __future__ import annotations
 
@@ -73,11 +73,13 @@ def _compared(
     items: Callable[[Version], Mapping[str, Any]],
     text: Callable[[Version, Any], str],
 ) -> Iterator[Difference]:
-    texts = [{name: text(version, item) for name, item in items(version).items()} for version in (old, new)]
+    before, after = (
+        {name: text(version, item) for name, item in items(version).items()} for version in (old, new)
+    )
     clauses = {
         name: getattr(item, "clause", name) for version in (old, new) for name, item in items(version).items()
     }
-    return _compared_texts(kind, *texts, clauses)
+    return _compared_texts(kind, before, after, clauses)
 
 
 def _compared_texts(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from tools.proposals.difference import Difference
 from tools.proposals.report import Report, change
 
 _STYLE = (Path(__file__).parents[1] / "assets" / "document.css").read_text(encoding="utf-8")
@@ -33,14 +34,16 @@ def html_of(report: Report, rationale: str) -> str:
         for s in report.streams
     ]
     heads = ("stream", "bytes", "bytes under the proposal", "", "changed decoder", "today's decoder")
+    constraints = (
+        f"{name}: {'tested' if name in report.tested else 'no negative stream'}" for name in report.new_constraints
+    )
     parts = [
         f"<h1>{html.escape(report.title)}</h1><p>Proposal {html.escape(report.proposal)}; {kind}.</p>",
         MarkdownIt("commonmark", {"html": False}).enable("table").render(rationale),
         "<h2>What speaks against it</h2>",
         _list(report.faults, "fault"),
         "<h2>New constraints</h2>",
-        _list(
-            f"{name}: {'tested' if name in report.tested else 'no negative stream'}"
+        _list(constraints),
             for name in report.new_constraints
         ),
         "<h2>Not exercised by any stream</h2>",
@@ -48,10 +51,7 @@ def html_of(report: Report, rationale: str) -> str:
         f"<h2>Streams</h2><p>{before} bytes become {after} ({change(before, after)}).</p>",
         _table(heads, rows),
         "<h2>Differences</h2>",
-        *(
-            f"<h3>{html.escape(f'{d.kind} {d.name} {d.change}')} <small>{html.escape(d.clause)}</small></h3>{_diff(d.lines)}"
-            for d in report.differences
-        ),
+        *map(_difference, report.differences),
     ]
     title = f"<title>HGA proposal {html.escape(report.proposal)}</title>"
     head = f'<head><meta charset="utf-8">{title}<style>{_STYLE}{_MORE}</style></head>'
@@ -69,6 +69,11 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     return f'<div class="wide"><table class="data"><tr>{head}</tr>{body}</table></div>'
+
+
+def _difference(difference: Difference) -> str:
+    name = html.escape(f"{difference.kind} {difference.name} {difference.change}")
+    return f"<h3>{name} <small>{html.escape(difference.clause)}</small></h3>{_diff(difference.lines)}"
 
 
 def _diff(lines: Iterable[str]) -> str:

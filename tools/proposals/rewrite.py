@@ -95,7 +95,7 @@ def frames(data: bytes) -> list[dict[str, Any]]:
 
 
 def holes(streams: Iterable[bytes], known: frozenset[str]) -> list[str]:
-    """§4.6 The points of this standard, but for the `known` ones, that no stream exercises; stops when there are none."""
+    """§4.6 The points of this standard, but for the `known` ones, that no stream exercises."""
     left = set(points()) - known - unreachable().keys()
     for data in streams:
         if not left:

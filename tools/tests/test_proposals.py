@@ -88,7 +88,7 @@ def test_a_patch_that_does_not_apply_is_named(propose, streams):
     proposal = propose(CODER, "value: 32768", "value: 32767")
     proposal.patch.write_text(proposal.patch.read_text().replace("32768", "31000"))
     with pytest.raises(
-        ContentError, match="does not apply: error: patch failed: spec/syntax/arithmetic.yaml"
+        ContentError, match=r"does not apply: error: patch failed: spec/syntax/arithmetic\.yaml"
     ):
         checked(proposal, streams)
 
