@@ -35,7 +35,8 @@ def html_of(report: Report, rationale: str) -> str:
     ]
     heads = ("stream", "bytes", "bytes under the proposal", "", "changed decoder", "today's decoder")
     constraints = (
-        f"{name}: {'tested' if name in report.tested else 'no negative stream'}" for name in report.new_constraints
+        f"{name}: {'tested' if name in report.tested else 'no negative stream'}"
+        for name in report.new_constraints
     )
     parts = [
         f"<h1>{html.escape(report.title)}</h1><p>Proposal {html.escape(report.proposal)}; {kind}.</p>",
@@ -44,8 +45,6 @@ def html_of(report: Report, rationale: str) -> str:
         _list(report.faults, "fault"),
         "<h2>New constraints</h2>",
         _list(constraints),
-            for name in report.new_constraints
-        ),
         "<h2>Not exercised by any stream</h2>",
         _list(report.holes),
         f"<h2>Streams</h2><p>{before} bytes become {after} ({change(before, after)}).</p>",
