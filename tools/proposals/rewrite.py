@@ -21,6 +21,7 @@ from conformance.records import expectation
 from reference_decoder import Decoder
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Executed
+from reference_decoder.generator import Generator, known_before
 from reference_decoder.units import level_limits
 from reference_encoder.units import frame_unit, unit_from_source
 from spec.errors import StreamError
@@ -37,7 +38,8 @@ class Rewriter:
         self._known: dict[str, Any] = {}
         self._contexts: dict[str, Any] = {}
         self._canonical: Canonical | None = None
-        self._next_frame = -1
+        self._active: Generator | None = None
+        self._place = {"next_frame": -1, "next_order": 0}
 
     def unit(self, unit: Mapping[str, Any]) -> bytes:
         """One unit. Raises StreamError or MissingValue for values that this standard cannot express."""
@@ -46,7 +48,9 @@ class Rewriter:
             return frame_unit(
                 unit["kind"], bytes.fromhex(unit["raw"]), layer=unit["layer"], checksum=checksum
             )
-        kind, values = unit["kind"], {**self._known, "next_frame": self._next_frame}
+        kind, values = unit["kind"], {**self._known, **self._place}
+        if kind == "generator":
+            values |= known_before(self._active, bool(unit["elements"]["update_flag"]["#0"]))
         source = _source(unit["elements"], self._fixed)
         data = unit_from_source(kind, source, values, self._contexts, checksum=checksum)
         self._follow(kind, values)
@@ -63,8 +67,11 @@ class Rewriter:
             self._canonical.add_chunk(Executed(), values)
             if self._canonical.is_complete(self._known):
                 self._known["surface_neighbour"] = self._canonical.neighbours(Executed(), self._known)
+        elif kind == "generator" and self._canonical is not None:
+            self._active = Generator.received(Executed(), values, self._canonical.position, self._active)
         elif kind == "motion":
-            self._next_frame = values["first_frame"] + values["frame_count"] + 1
+            following = values["first_frame"] + values["frame_count"] + 1
+            self._place = {"next_frame": following, "next_order": (values["unit_order"] + 1) % 16}
 
 
 def _source(elements: Mapping[str, Mapping[str, Any]], fixed: Mapping[str, int]) -> Source:

@@ -41,8 +41,10 @@ def unit_values(data: bytes) -> list[UnitValues]:
 
 def _unit(data: bytes, unit: Unit, elements: dict[str, dict[str, Any]]) -> UnitValues:
     kind = {"layer": unit.layer, "checksum": elements["unit_checksum_flag"]["#0"]}
-    payload = {name: values for name, values in elements.items() if not name.startswith("unit_")}
-    items = spec.standard().enumerations["metadata_type"]
+    standard = spec.standard()
+    frame = {element.name for name in ("unit_header", "unit_checksum") for element in standard.elements(name)}
+    payload = {name: values for name, values in elements.items() if name not in frame}
+    items = standard.enumerations["metadata_type"]
     if payload and payload.get("metadata_type", {"#0": next(iter(items))})["#0"] in items:
         return kind | {"kind": unit.type, "elements": payload}
     return kind | {"kind": unit.type_number, "raw": data[unit.payload_start : unit.payload_end].hex()}
