@@ -31,6 +31,7 @@ def propose(tmp_path):
         folder.mkdir()
         before = (ROOT / file).read_text().splitlines(keepends=True)
         after = "".join(before).replace(old, new).splitlines(keepends=True)
+        assert before != after
         patch = difflib.unified_diff(before, after, f"a/{file}", f"b/{file}")
         (folder / "change.patch").write_text("".join(patch))
         (folder / "rationale.md").write_text("Because.\n")
@@ -73,7 +74,7 @@ def test_a_proposal_that_breaks_the_bitstream_is_refused_by_decoders_of_today(st
 
 
 def test_a_change_that_decoders_of_today_do_not_notice_speaks_against_it(streams, propose):
-    old = 'PREDICTION_START: {clause: "7.5.4", value: [1232'
+    old = 'PREDICTION_START: {clause: "7.5.5", value: [1232'
     found = checked(propose("spec/syntax/decoding.yaml", old, old[:-1] + "9"), streams)
     assert [s.present for s in found.streams] == [report.OTHER] * 2
     assert len(found.faults) == 2 and all("goes wrong without noticing" in fault for fault in found.faults)
@@ -88,7 +89,7 @@ def test_a_patch_that_does_not_apply_is_named(propose, streams):
     proposal = propose(CODER, "value: 32768", "value: 32767")
     proposal.patch.write_text(proposal.patch.read_text().replace("32768", "31000"))
     with pytest.raises(
-        ContentError, match=r"does not apply: error: patch failed: spec/syntax/arithmetic\.yaml"
+        ContentError, match=r"does not apply: .* patch failed: spec/syntax/arithmetic\.yaml"
     ):
         checked(proposal, streams)
 
