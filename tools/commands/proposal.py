@@ -169,6 +169,8 @@ def _show(report: Report) -> None:
         click.echo(
             f"New constraint: {name}; its negative stream: {'there' if name in report.tested else 'MISSING'}"
         )
+    if report.untested:
+        click.echo(f"Tests that are missing: {report.untested}")
     for name in report.holes:
         click.echo(f"Not exercised by any of these streams: {name}")
     for fault in report.faults:

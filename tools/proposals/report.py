@@ -48,6 +48,7 @@ class Report:
     streams: list[StreamReport] = field(default_factory=list)
     new_constraints: list[str] = field(default_factory=list)
     tested: list[str] = field(default_factory=list)  # constraints that a recipe of the corpus breaks
+    untested: str = ""  # what the recipes of the corpus lack before they can test the changed standard
     holes: list[str] = field(default_factory=list)  # new points of coverage that no stream reaches
 
     @property
