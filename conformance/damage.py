@@ -233,8 +233,18 @@ def duplicated(g: random.Random, originals: Sequence[Original], original: Origin
     pieces = [original.unit_bytes(each) for each in original.units]
     pieces.insert(place, original.unit_bytes(unit))
     motion, generator = unit.index in original.frames, unit.type == "generator"
+    if motion and _seems_next(original, unit, place):
+        return Damaged(b"".join(pieces), "duplicated", original)
     kept = survivors(original, set(), True, place if motion else -1, place if generator else -1)
     return Damaged(b"".join(pieces), "duplicated", original, kept)
+
+
+def _seems_next(original: Original, unit: Unit, place: int) -> bool:
+    """§6.8 Whether a motion unit that stands before unit `place` again cannot be told from the next one: its number,
+    counted modulo 16, happens to follow, since a key unit may begin anywhere."""
+    before = max(index for index in original.frames if index < place)
+    orders = [peek(original.data, original.units[index])["unit_order"] for index in (before, unit.index)]
+    return unit.index not in original.keys and orders[1] == (orders[0] + 1) % 16
 
 
 def swapped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
