@@ -57,7 +57,8 @@ class Marks:
         if not most["streams"]:
             return f'<span class="{css}" title="{title}">0</span>'
         link = html.escape(most["streams"][0], quote=True)
-        return f'<a class="{css}" href="#stream-{link}" title="{title}">{most["count"]}</a>'
+        shown = most["count"] if any(p["kind"] != "range" for _, p in points) else "↔"  # ends of parameters
+        return f'<a class="{css}" href="#stream-{link}" title="{title}">{shown}</a>'
 
     def section(self) -> str:
         """The list of all streams, to which the marks link."""

@@ -260,7 +260,13 @@ def test_lines_and_rows_show_how_many_streams_run_them():
         "line:9.3/camera_coordinate:5": ["camera_coordinate", 5, 0],
     }  # fmt: skip
     shown = {
-        identity: {"place": [name, line], "count": count, "streams": ["a/one"] * min(count, 1), "reason": ""}
+        identity: {
+            "kind": identity.split(":")[0],
+            "place": [name, line],
+            "count": count,
+            "streams": ["a/one"] * min(count, 1),
+            "reason": "",
+        }
         for identity, (name, line, count) in points.items()
     }
     marked = build_html(SPEC, NO_EXAMPLE, {"streams": ["a/one"], "points": shown})
