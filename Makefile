@@ -36,7 +36,7 @@ lint: $(VENV)/.installed ## ruff: style and formatting
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
 
-types: $(VENV)/.installed ## mypy on the packages
+types: $(VENV)/.train ## mypy on the packages, with torch, whose types the trainer is checked against
 	$(BIN)/mypy $(PACKAGES)
 
 proof: $(VENV)/.installed ## run the standard's own pseudo-code against the decoder on random streams
