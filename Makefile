@@ -24,9 +24,9 @@ demo: $(VENV)/.installed ## encode, decode, draw and verify both shipped avatars
 test: $(VENV)/.train ## all tests; installs torch, with which generators are trained
 	$(BIN)/python -m pytest
 
-conformance: $(VENV)/.installed ## the corpus is what its recipes give, and the reference decoder passes it
-	$(BIN)/hga conformance generate --check
-	$(BIN)/hga conformance run --decoder conformance/reference.toml
+conformance: $(VENV)/.installed ## make the conformance streams in out/corpus and judge the reference decoder by them
+	$(BIN)/hga conformance generate -o out/corpus
+	$(BIN)/hga conformance run --corpus out/corpus --decoder conformance/reference.toml
 
 test-smplx: $(VENV)/.installed ## the tests against the smplx package too; installs it (non-commercial terms) and torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,smplx]'
