@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import spec
+from conformance.records import expectation
 from reference_decoder import Decoder
 from spec.expr import ExpressionError
 from spec.load import SyntaxDescriptionError
@@ -125,13 +126,11 @@ def _judged(name: str, data: bytes, said: list[dict[str, Any]], result: Mapping[
 
 def _verdict(data: bytes, expected: list[dict[str, Any]]) -> str:
     """What the decoder of today makes of a stream of the changed standard."""
-    decoder = Decoder(data)
-    for _ in decoder.frames():
-        pass
-    if decoder.errors:
-        error = decoder.errors[0]
-        return f"{REFUSED}: {type(error).__name__} {error.constraint}"
-    return SAME if frames(data) == expected else OTHER
+    found = expectation(Decoder(data))
+    if found["errors"]:
+        error = found["errors"][0]
+        return f"{REFUSED}: {error['error']} {error['constraint']}"
+    return SAME if found["frames"] == expected else OTHER
 
 
 def change(before: int, after: int | None) -> str:
