@@ -32,7 +32,6 @@ from reference_encoder.units import unit
 
 _C = spec.standard().constant_values
 _VALUES = 14  # of a Gaussian, over which the error that a picture may have is shared out
-_RINGS = ((0.0, 0.0), (0.5, 0.35), (0.25, -0.2), (0.75, 0.15))  # (phase, elevation) around the rest pose
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 class Effort:
     """What a level of effort tries."""
 
-    cameras: int  # around the rest pose, 8 to a ring; 0: no pictures, all steps as the settings say
+    cameras: int  # around the rest pose, a quarter of them from above; 0: no pictures, all steps as the settings say
     poses: int  # frames of the motion that are looked at besides
     rounds: int  # of conjugate gradients by which colours are refitted; 0: they stay
     blurs: tuple[float, ...] = ()  # factors on the blur that are tried to the end
@@ -111,11 +110,11 @@ def views(avatar: Avatar, motion: Motion, settings: Settings) -> list[list[View]
     effort, result = effort_of(settings), []
     moves = bool(motion.rotations.any() or motion.expressions.any())
     for n, (positions, blends) in enumerate(poses(avatar, motion, min(motion.count, effort.poses) * moves)):
-        rings = [ring(positions, min(4, effort.cameras), n / 4, 0.35 * (n % 2))]
+        cameras = ring(positions, min(4, effort.cameras), n / 4, 0.35 * (n % 2))
         if n == 0:
-            counts = [min(8, effort.cameras - first) for first in range(0, effort.cameras, 8)]
-            rings = [ring(positions, count, *place) for count, place in zip(counts, _RINGS, strict=False)]
-        result.append([View(positions, blends, camera) for cameras in rings for camera in cameras])
+            above = effort.cameras // 4
+            cameras = ring(positions, effort.cameras - above, 0, 0) + ring(positions, above, 0.5, 0.35)
+        result.append([View(positions, blends, camera) for camera in cameras])
     return result
 
 
