@@ -21,7 +21,15 @@ from conformance.generate import generate
 from reference_decoder import Compiled, Decoder
 from reference_decoder.generator import Generator, known_before
 from reference_decoder.payload import FastReadPort
-from reference_decoder.units import Unit, UnitReader, motion_units, peek, read_unit, units_of_profile
+from reference_decoder.units import (
+    Unit,
+    UnitReader,
+    motion_place,
+    motion_units,
+    peek,
+    read_unit,
+    units_of_profile,
+)
 from reference_encoder.units import frame_unit
 from spec.bits import BitReader, BitWriter
 from spec.errors import KINDS, StreamError
@@ -70,7 +78,7 @@ class Original:
         known: dict[str, Any] = {**UnitReader(self.data).limits}
         assert self.canonical is not None
         place = {"surface_neighbour": self.canonical.surface_neighbour}
-        place |= {"next_frame": -1, "next_order": 0}
+        place |= motion_place()
         contexts: dict[str, Any] = {}
         active: Generator | None = None
         for unit in (unit for unit in self.units if unit.type in self.read and unit.layer == 0):
@@ -88,8 +96,7 @@ class Original:
             if unit.type == "generator":
                 active = Generator.received(Compiled(), values, self.canonical.position, active)
             if unit.type == "motion":
-                following = values["first_frame"] + values["frame_count"] + 1
-                place |= {"next_frame": following, "next_order": (values["unit_order"] + 1) % 16}
+                place |= motion_place(values)
         return found
 
     def unit_bytes(self, unit: Unit) -> bytes:

@@ -14,7 +14,7 @@ from conformance.presets import FEATURES, PresetError, between, resolve
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Executed
 from reference_decoder.generator import Generator, known_before
-from reference_decoder.units import level_limits, units_of_profile
+from reference_decoder.units import level_limits, motion_place, units_of_profile
 from spec.ports import Source, chosen
 
 SMALL: dict[str, Any] = {
@@ -146,7 +146,7 @@ class _Stream:
         self.known: dict[str, Any] = {}
         self.contexts: dict[str, Any] = {}
         self.units: list[Draft] = []
-        self.place = {"next_frame": -1, "next_order": 0}
+        self.place = motion_place()
         self.position: Any = None
         self.active: Generator | None = None
 
@@ -270,9 +270,7 @@ class _Stream:
         fixed = {"key_flag": int(key), "first_frame": first}
         if not key:
             fixed["unit_order"] = self.place["next_order"]
-        values = self._add("motion", fixed)
-        following = first + values["frame_count"] + 1
-        self.place = {"next_frame": following, "next_order": (values["unit_order"] + 1) % 16}
+        self.place = motion_place(self._add("motion", fixed))
 
     def _camera(self, size: int) -> dict[str, Any]:
         """A camera three metres before the origin that sees most of what the presets place around it."""

@@ -112,7 +112,7 @@ def affordable(decoder: Decoder) -> bool:
     gaussians, pixels = avatar["gaussian_count"], 100
     for camera in decoder.cameras.values():
         pixels = max(pixels, camera.width * camera.height)
-    frames = (decoder.motion.next_frame if decoder.motion else 0) or 1
+    frames = (decoder.motion.place["next_frame"] if decoder.motion else 0) or 1
     stored = gaussians * max(1, avatar["expression_count"])
     network = decoder.generator.topology["generator_macs"] if decoder.generator else 0
     if network * frames > EXECUTED_WORK:

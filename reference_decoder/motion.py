@@ -9,6 +9,7 @@ import numpy as np
 
 import spec
 from reference_decoder.engine import Array, Engine
+from reference_decoder.units import motion_place
 
 _C = spec.standard().constant_values
 
@@ -19,17 +20,11 @@ class MotionState:
     def __init__(self, engine: Engine, avatar: Mapping[str, Any]):
         self.engine = engine
         self.contexts: dict[str, Any] = {}
-        self.next_frame = -1  # only a key unit may come first
-        self.next_order = 0
+        self.place = motion_place()
         count = 3 + 3 * avatar["joint_count"] + avatar["expression_count"]
         self._count = count
         self._track = engine.array((count, _C["HISTORY"] + _C["UNIT_FRAMES"]), np.int64)
         self._moments = engine.array((_C["BANKS"] * count, 5), np.int64)
-
-    @property
-    def place(self) -> dict[str, int]:
-        """§4.5 The values that the place in the stream determines for the next motion unit."""
-        return {"next_frame": self.next_frame, "next_order": self.next_order}
 
     def decode(self, v: Mapping[str, Any]) -> list[tuple[Array, Array]]:
         """§7.5 (symbols, pose) of every frame of a motion unit whose elements are in `v`, in the order of time."""
@@ -45,6 +40,5 @@ class MotionState:
             functions["decode_pose"](f, *order, symbols, *steps, v["joint_count"], self._count, *state, pose)
             frames[f] = symbols, pose
         functions["keep_track"](v["frame_count"], self._count, self._track)
-        self.next_frame = v["first_frame"] + count
-        self.next_order = (v["unit_order"] + 1) % 16
+        self.place = motion_place(v)
         return frames

@@ -211,6 +211,16 @@ def peek_motion(data: bytes, unit: Unit) -> tuple[bool, int, int]:
     return key, values.get("first_frame", -1), values.get("frame_count", 0) + 1
 
 
+def motion_place(last: Mapping[str, Any] = MappingProxyType({})) -> dict[str, int]:
+    """§6.8 `next_frame` and `next_order` after a motion unit with the elements `last`, without before the first one."""
+    if not last:
+        return {"next_frame": -1, "next_order": 0}
+    return {
+        "next_frame": last["first_frame"] + last["frame_count"] + 1,
+        "next_order": (last["unit_order"] + 1) % 16,
+    }
+
+
 def motion_units(data: bytes) -> Iterator[tuple[Unit, bool, int, int]]:
     """§5.8 (unit, key_flag, first_frame, number of frames) of every motion unit of a stream without losses."""
     next_frame = 0

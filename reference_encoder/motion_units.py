@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from reference_decoder.units import motion_place
 from reference_encoder.content import ContentError, Motion
 from reference_encoder.motion_model import MotionModel, mean_joint_error, step_codes
 from reference_encoder.motion_search import PlannedUnit, Residuals, search
@@ -140,14 +141,13 @@ def _coded(
 ) -> Coded:
     codes = step_codes(model, settings)
     contexts: dict[str, Any] = {}
-    stream, place = [], {"next_frame": -1, "next_order": 0}
+    stream, place = [], motion_place()
     found = search(model, codes, plan, settings)
     for number, planned in enumerate(plan):
         values = unit_values(planned, number, found)
         stream.append(unit("motion", values, {**known, **place}, contexts, checksum=settings.checksums))
-        done = planned.first + planned.count
-        place = {"next_frame": done, "next_order": (values["unit_order"] + 1) % 16}
-        progress("frames", done, len(found.symbols))
+        place = motion_place(values)
+        progress("frames", place["next_frame"], len(found.symbols))
     return Coded(codes, stream, found.poses)
 
 

@@ -14,6 +14,19 @@ from typing import Any
 
 FUNCTIONS: dict[str, Any] = {"min": min, "max": max, "abs": abs}
 
+PLACE_VALUES = frozenset(
+    {
+        "active_generator",
+        "bytes_left",
+        "next_frame",
+        "next_order",
+        "next_update",
+        "payload_left",
+        "surface_neighbour",
+    }
+)
+"""§4.5 The names that the place in the stream determines, although no syntax defines them."""
+
 _ALLOWED = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.Subscript,
     ast.Name, ast.Constant, ast.Load, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.LShift,

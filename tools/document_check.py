@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from spec.expr import Expression
+from spec.expr import PLACE_VALUES, Expression
 from spec.load import Call, Check, Element, Structure
-from tools.document_index import PLACE_VALUES, Index, clause_mentions, expressions, flat
+from tools.document_index import Index, clause_mentions, expressions, flat
 
 Place = tuple[str, int]
 

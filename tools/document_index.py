@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spec import load, run
+from spec.expr import PLACE_VALUES
 from spec.load import Element, Expression, For, If, Let, Node, Standard, While
 from spec.textports import Row, table
 from tools.document_coverage import Marks
@@ -22,18 +23,6 @@ _MENTION = re.compile(
     r"|\bAnnex\s+[A-Z]\b|(?<![\w.^])(?:[4-9]|[A-F])(?:\.\d+)+(?!\w)"
 )
 _NUMBER = re.compile(rf"(?<![\w.]){_REFERENCE}(?![\w])")
-PLACE_VALUES = frozenset(
-    {
-        "active_generator",
-        "bytes_left",
-        "next_frame",
-        "next_order",
-        "next_update",
-        "payload_left",
-        "surface_neighbour",
-    }
-)
-"""§4.5 The names that expressions may use although no syntax defines them."""
 
 
 @dataclass(frozen=True)

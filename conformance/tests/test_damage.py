@@ -14,7 +14,7 @@ from conformance import damage
 from conformance.damage import Damaged, Defect, Original, damaged, seeds, survives, survivors
 from reference_decoder import Decoder
 from reference_decoder.motion import MotionState
-from reference_decoder.units import level_limits
+from reference_decoder.units import level_limits, motion_place
 from reference_encoder.units import frame_unit, unit
 
 STREAMS = seeds(12)
@@ -70,7 +70,7 @@ def test_the_harness_sees_a_frame_that_differs(monkeypatch: pytest.MonkeyPatch) 
 
     def shifted(self: MotionState, values: Any) -> Any:
         frames = decode(self, values)
-        frames[-1][0][0] += self.next_frame > 3
+        frames[-1][0][0] += self.place["next_frame"] > 3
         return frames
 
     monkeypatch.setattr(MotionState, "decode", shifted)
@@ -113,7 +113,7 @@ def claim(level: int, **changes: int) -> bytes:
         values = {name: np.zeros((frames, *shape), np.int64) for name, shape in zeros.items()}
         values |= {"key_flag": 1, "several_flag": 1, "group_shift": 0, "unit_order": 0}
         values |= {"frame_count": frames - 1, "first_frame": 0}
-        data += unit("motion", values, {**limits, **avatar, "next_frame": -1, "next_order": 0}, {})
+        data += unit("motion", values, {**limits, **avatar, **motion_place()}, {})
     return data
 
 

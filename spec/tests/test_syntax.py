@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import spec
-from spec.expr import Expression
+from spec.expr import PLACE_VALUES, Expression
 from spec.load import Call, Check, Element, For, If, Let, Node, While
 
 STANDARD = spec.standard()
@@ -25,15 +25,6 @@ UNITS = [
 ]
 ALONE = {"i": [0], "neighbour": [[[0, 0]]], **{n: [f] for n, f in spec.document().functions.items()}}
 FAR = [[[0] * 45], [[9] * 45]]
-PLACE = {
-    "active_generator",
-    "bytes_left",
-    "next_frame",
-    "next_order",
-    "next_update",
-    "payload_left",
-    "surface_neighbour",
-}  # 4.5
 
 
 def all_nodes() -> Iterator[Node]:
@@ -115,7 +106,7 @@ def test_every_structure_is_reached() -> None:
 def test_elements_have_one_name_each() -> None:
     names = [element.name for element in STANDARD.elements()]
     assert len(names) == len(set(names))
-    assert not set(names) & (STANDARD.constant_values.keys() | STANDARD.limits.keys() | PLACE)
+    assert not set(names) & (STANDARD.constant_values.keys() | STANDARD.limits.keys() | PLACE_VALUES)
 
 
 def test_every_constraint_is_checked_by_the_syntax_or_by_the_decoder() -> None:

@@ -22,7 +22,7 @@ from reference_decoder import Decoder
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Executed
 from reference_decoder.generator import Generator, known_before
-from reference_decoder.units import level_limits
+from reference_decoder.units import level_limits, motion_place
 from reference_encoder.units import frame_unit, unit_from_source
 from spec.errors import StreamError
 from spec.load import Element
@@ -39,7 +39,7 @@ class Rewriter:
         self._contexts: dict[str, Any] = {}
         self._canonical: Canonical | None = None
         self._active: Generator | None = None
-        self._place = {"next_frame": -1, "next_order": 0}
+        self._place = motion_place()
 
     def unit(self, unit: Mapping[str, Any]) -> bytes:
         """One unit. Raises StreamError or MissingValue for values that this standard cannot express."""
@@ -70,8 +70,7 @@ class Rewriter:
         elif kind == "generator" and self._canonical is not None:
             self._active = Generator.received(Executed(), values, self._canonical.position, self._active)
         elif kind == "motion":
-            following = values["first_frame"] + values["frame_count"] + 1
-            self._place = {"next_frame": following, "next_order": (values["unit_order"] + 1) % 16}
+            self._place = motion_place(values)
 
 
 def _source(elements: Mapping[str, Mapping[str, Any]], fixed: Mapping[str, int]) -> Source:
