@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ class Decoder:
         self.expression_names: dict[int, str] = {}
         self.description = ""
         self.end_frame_count: int | None = None
+        self._receive: dict[str, Callable[[Unit, dict[str, Any]], None]] = {
+            "canonical": self._canonical,
+            "expression": self._expression,
+            "generator": self._generator,
+            "metadata": self._metadata,
+            "end": self._end,
+        }
         self._header_bytes: dict[str, bytes] = {}
         self._shared = False  # whether a frame handed out refers to `canonical`
         self._broken = False  # whether motion waits for a random access point
@@ -110,8 +117,7 @@ class Decoder:
         elif unit.type == "motion":
             yield from self._motion(unit)
         else:
-            values = dict(self.avatar)
-            getattr(self, f"_{unit.type}")(unit, values)
+            self._receive[unit.type](unit, dict(self.avatar))
 
     def _has_headers(self, unit: Unit) -> bool:
         """§6.3 Whether the headers that a unit needs were received; an error unless one came before."""

@@ -103,14 +103,11 @@ def headers(
         "expression_count": len(avatar.expression_names),
     }
     sequence = {
-        "signature": int.from_bytes(b"HGA1", "big"),
-        "version": 1,
+        **standard.settled("sequence_header"),
         "profile": _C["PROFILE_CANONICAL"],
         "level": choose_level(header),
         "frame_rate_numerator": motion.fps.numerator,
         "frame_rate_denominator": motion.fps.denominator,
-        "coordinates": 0,
-        "sequence_tools": 0,
     }
     return sequence, header
 

@@ -218,6 +218,15 @@ class Standard:
             elif isinstance(node, Call) and follow:
                 yield from self._flat(self.structures[node.structure].nodes, follow)
 
+    def settled(self, structure: str) -> dict[str, int]:
+        """The elements of a structure whose range is a single value, which needs no choice, with that value."""
+        return {
+            element.name: element.low.evaluate({})
+            for element in self.elements(structure)
+            if not element.low.names | element.high.names
+            and element.low.evaluate({}) == element.high.evaluate({})
+        }
+
     @functools.cached_property
     def context_bases(self) -> dict[str, int]:
         """§8.3 The first context of each arithmetic-coded element within its payload."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import spec
 from reference_decoder import Decoder, Frame, StreamError
 from tools import terminal
 from tools.parameters import Span
 
-_SIGNATURE = b"HGA1"
+_SIGNATURE = spec.standard().settled("sequence_header")["signature"].to_bytes(4, "big")
 _SIGNATURE_REACH = 16  # bytes: the signature follows one unit header
 _MOST_ERRORS = 8
 
@@ -20,7 +21,7 @@ def explain(path: Path, data: bytes, error: StreamError) -> str:
     if not data:
         return f"{path}: not an HGA stream: the file is empty"
     if not is_stream(data):
-        return f"{path}: not an HGA stream: it starts with {data[:8]!r}, without the signature HGA1"
+        return f"{path}: not an HGA stream: it starts with {data[:8]!r}, without the signature {_SIGNATURE.decode()}"
     return f"{path}: {error}"
 
 
