@@ -42,18 +42,18 @@ class Frame:
     @property
     def joints(self) -> Array:
         """§7.6 (J, 12) rest-to-world matrices: rotation Q.30 row by row, translation Q.20 m."""
-        return self._joints[0]
+        return self._joints["matrices"]
 
     @functools.cached_property
-    def _joints(self) -> tuple[Array, Array]:
-        """§7.6 The matrices of the joints and the positions of all joints one after the other."""
+    def _joints(self) -> dict[str, Array]:
+        """§7.6 `matrices` of the joints, `rest` and `place`: the positions of all joints one after the other."""
         count = self.avatar["joint_count"]
         matrices = self.engine.array((count, 12), np.int64)
         rest, place = self.engine.array((3 * count,), np.int64), self.engine.array((3 * count,), np.int64)
         self.engine.functions["decode_joints"](
             self.pose, self.avatar["joint_parent"], self.avatar["joint_offset"], count, rest, place, matrices
         )
-        return matrices, place
+        return {"matrices": matrices, "rest": rest, "place": place}
 
     @functools.cached_property
     def _displaced(self) -> Array:
@@ -72,10 +72,10 @@ class Frame:
         """§7.9.5 (input maps, pose vector) of the frame; ValueError without a generator."""
         if self.generator is None:
             raise ValueError("no generator is active: there are no maps")
-        canonical, engine, (matrices, place) = self.canonical, self.engine, self._joints
-        posed, _, _ = engine.skin(matrices, canonical, self._displaced, canonical.factor)
-        frame = {"pose": self.pose, "matrices": matrices, "root": place[:3], "position": canonical.position}
-        return self.generator.inputs(engine, {**self.avatar, **frame}, posed)
+        canonical, engine = self.canonical, self.engine
+        posed, _, _ = engine.skin(self.joints, canonical, self._displaced, canonical.factor)
+        frame = {**self.avatar, **self._joints, "pose": self.pose, "position": canonical.position}
+        return self.generator.inputs(engine, frame, posed)
 
     @functools.cached_property
     def _moved(self) -> tuple[Array, Array, Array, Array | None]:

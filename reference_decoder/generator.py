@@ -76,20 +76,22 @@ class Generator:
     def inputs(self, engine: Engine, frame: Mapping[str, Any], posed: Array) -> tuple[Array, Array]:
         """§7.9.5 (input maps, pose vector) of a frame.
 
-        frame: `pose`, `matrices`, `root`, `position` and the elements of the avatar header; posed (N, 3) Q.20 m:
-        the positions that the frame has without a generator.
+        frame: `pose`, `matrices`, `rest`, `place`, `position` and the elements of the avatar header; posed (N, 3)
+        Q.20 m: the positions that the frame has without a generator.
         """
         t = self.topology
         bits = t["map_bits"] - t["input_level"]
         channels = spec.standard().constant_values["INPUT_CHANNELS"]
         inputs = engine.array((channels << 2 * bits,), np.int64)
         place = self.side, self.map_u, self.map_v, len(posed)
-        seen = frame["matrices"], frame["root"], frame["joint_offset"], t["posed_shift"], t["rest_shift"]
+        joint = t["normalising_joint"]
+        shifts = t["posed_shift"], t["rest_shift"]
+        seen = frame["matrices"], frame["rest"], frame["place"], joint, *shifts
         maps = bits, t["input_level"], inputs
         engine.functions["fill_inputs"](posed, frame["position"], *place, *seen, *maps)
         vector = engine.array((max(t["pose_size"], 1),), np.int64)
-        counts = frame["joint_count"], frame["expression_count"]
-        engine.functions["fill_pose_vector"](frame["pose"], *counts, vector)
+        shape = frame["joint_parent"], frame["joint_count"], frame["expression_count"], joint
+        engine.functions["fill_pose_vector"](frame["pose"], *shape, vector)
         return inputs, vector
 
     def network_arguments(self, inputs: Array, pose_vector: Array, maps: Array) -> tuple[Any, ...]:

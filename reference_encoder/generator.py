@@ -57,6 +57,7 @@ class GeneratorModel:
     rest_shift: int
     side: np.ndarray
     layers: list[Layer] = field(default_factory=list)
+    normalising_joint: int = 0
     identity: int = 0
 
     def shape(self, pose_size: int) -> np.ndarray:
@@ -89,6 +90,7 @@ class GeneratorModel:
             "mapping_size": self.mapping_size if any(self.modulation) else 0,
             "map_origin": self.map_origin,
             "map_scale": self.map_scale,
+            "normalising_joint": self.normalising_joint,
             "posed_shift": self.posed_shift,
             "rest_shift": self.rest_shift,
         }

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from reference_encoder.avatar_file import load_avatar
-from reference_encoder.content import ContentError
+from reference_encoder.content import ContentError, Motion
 from reference_encoder.quantise import Settings
 from reference_encoder.training import report, scores
 from reference_encoder.training.dataset import MultiView, load_multi_view
 from reference_encoder.training.export import export
+from reference_encoder.training.maps import first_turning_joint
 from reference_encoder.training.splatting import Splatter, splatter
 from reference_encoder.training.trainer import (
     Model,
@@ -47,8 +48,11 @@ class Choices:
     renderer: str = "auto"
     seed: int = 1
 
-    def topology(self) -> Topology:
-        """Levels down to maps of 8 texels; twice the channels every two levels, modulated where maps are small."""
+    def topology(self, motion: Motion) -> Topology:
+        """Levels down to maps of 8 texels; twice the channels every two levels, modulated where maps are small.
+
+        Inputs are seen from the first joint that turns in the motion.
+        """
         heads = tuple(name.strip() for name in self.heads.split(","))
         for name in heads:
             if name not in HEADS:
@@ -60,7 +64,10 @@ class Choices:
         )
         modulated = tuple(int(level >= start) for level in range(levels))
         ordered = tuple(name for name in HEADS if name in heads)
-        return Topology(self.map_bits, start, widths[start:], widths, modulated, 2 * self.channels, ordered)
+        return Topology(
+            self.map_bits, start, widths[start:], widths, modulated, 2 * self.channels, ordered,
+            normalising_joint=first_turning_joint(motion),
+        )  # fmt: skip
 
     def settings(self) -> TrainSettings:
         """The part of the choices that the trainer takes."""
@@ -84,7 +91,7 @@ def train(
     template = load_avatar(avatar or data / "avatar.npz")
     state = load_checkpoint(output / "checkpoint.pt") if resume else None
     torch.manual_seed(choices.seed)
-    topology = topology_of(state) if state else choices.topology()
+    topology = topology_of(state) if state else choices.topology(views.motion)
     model = Model(template, views, topology, backend.device)
     trainer = Trainer(model, views, backend, choices.settings(), state)
     if trainer.step == trainer.total == choices.canonical_steps:

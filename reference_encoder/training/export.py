@@ -58,6 +58,7 @@ def integers(twin: Twin, layout: MapLayout, positions: np.ndarray) -> GeneratorM
         map_scale=round(layout.scale * 256),
         posed_shift=POSED_SHIFT,
         rest_shift=REST_SHIFT,
+        normalising_joint=t.normalising_joint,
         side=layout.side[nearest],
         layers=layers,
     )

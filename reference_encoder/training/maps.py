@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reference_encoder.content import Avatar
+from reference_encoder.content import Avatar, Motion, Rig
 from reference_encoder.float_model import joint_matrices
 
 POSE_PER_RADIAN = 64
@@ -27,14 +27,14 @@ class MapLayout:
     scale: float  # texels per metre
     side: np.ndarray  # (N,) 0 front, 1 back
     canonical: np.ndarray  # (N, 3) canonical positions, metres
-    rest: np.ndarray  # (N, 3) the same from the root joint
+    rest: np.ndarray  # (N, 3) the same from the normalising joint
     cell: np.ndarray  # (N,) indices into the flat input maps (side, v, u)
     texel: np.ndarray  # (N, 4) indices into the flat maps (side, v, u) of the four texels around
     share: np.ndarray  # (N, 4) their weights, in 1/65536
 
     @classmethod
-    def of(cls, avatar: Avatar, size: int, input_size: int) -> MapLayout:
-        """Maps that just hold the avatar."""
+    def of(cls, avatar: Avatar, size: int, input_size: int, joint: int = 0) -> MapLayout:
+        """Maps that just hold the avatar, with inputs seen from the normalising joint."""
         points = avatar.gaussians.positions
         low, high = points[:, :2].min(axis=0) - _MARGIN, points[:, :2].max(axis=0) + _MARGIN
         extent = float((high - low).max())
@@ -45,11 +45,11 @@ class MapLayout:
         texel, share = _bilinear(place, side, size)
         column, row = (place // (256 * size // input_size)).T
         cell = (side * input_size + row) * input_size + column
-        rest = points - avatar.rig.joints[0]
+        rest = points - avatar.rig.joints[joint]
         return cls(size, input_size, origin, scale, side, points, rest, cell, texel, share)
 
     def inputs(self, posed: np.ndarray) -> np.ndarray:
-        """The input maps (12, s, s), whole numbers, from posed positions (N, 3) in the root's axes."""
+        """The input maps (12, s, s), whole numbers, from posed positions (N, 3) in the joint's axes."""
         cells = 2 * self.input_size**2
         count = np.maximum(np.bincount(self.cell, minlength=cells), 1)
         features = np.concatenate(
@@ -85,16 +85,28 @@ def _bilinear(place: np.ndarray, side: np.ndarray, size: int) -> tuple[np.ndarra
     return np.stack(texels, axis=1), np.stack(shares, axis=1)
 
 
-def pose_vector(rotations: np.ndarray, expressions: np.ndarray) -> np.ndarray:
-    """§7.9 The pose vector (P,): rotations (J, 3) of all joints but the root and expressions (E,), limited."""
-    turns = np.floor(rotations[1:].ravel() * POSE_PER_RADIAN + 0.5)
+def first_turning_joint(motion: Motion) -> int:
+    """The normalising joint for a motion: the first, parents before children, whose rotation changes, or 0."""
+    changes = (motion.rotations != motion.rotations[:1]).any(axis=(0, 2))
+    return int(np.argmax(changes))
+
+
+def pose_vector(rig: Rig, joint: int, rotations: np.ndarray, expressions: np.ndarray) -> np.ndarray:
+    """§7.9.5 The pose vector (P,) from rotations (J, 3) and expressions (E,), limited.
+
+    Rotations of all joints but the root; those of the normalising joint and of the joints above it are 0.
+    """
+    turns = np.floor(rotations * POSE_PER_RADIAN + 0.5)
+    while joint >= 0:
+        turns[joint] = 0
+        joint = rig.parents[joint]
     weights = np.floor(expressions * POSE_PER_WEIGHT + 0.5)
-    return np.concatenate([turns, weights]).clip(*INPUT_RANGE)
+    return np.concatenate([turns[1:].ravel(), weights]).clip(*INPUT_RANGE)
 
 
-def in_root_axes(
-    avatar: Avatar, points: np.ndarray, rotations: np.ndarray, translation: np.ndarray
+def seen_from(
+    avatar: Avatar, joint: int, points: np.ndarray, rotations: np.ndarray, translation: np.ndarray
 ) -> np.ndarray:
-    """Posed points (N, 3) as seen from the root joint, in its axes."""
-    root = joint_matrices(avatar.rig, rotations, translation)[0]
-    return (points - root[:, 3]) @ root[:, :3]
+    """§7.9.5 Posed points (N, 3) as seen from a joint, in its axes."""
+    frame = joint_matrices(avatar.rig, rotations, translation)[joint]
+    return (points - frame[:, 3]) @ frame[:, :3]

@@ -17,7 +17,7 @@ from reference_encoder.avatar_file import load_avatar, save_avatar
 from reference_encoder.content import Avatar, ContentError
 from reference_encoder.training.dataset import MultiView
 from reference_encoder.training.losses import lpips, picture_loss
-from reference_encoder.training.maps import MapLayout, in_root_axes, pose_vector
+from reference_encoder.training.maps import MapLayout, pose_vector, seen_from
 from reference_encoder.training.posed import Offsets, PosedAvatar
 from reference_encoder.training.pruning import harden, share_left, soften
 from reference_encoder.training.splatting import Splatter
@@ -84,7 +84,8 @@ class Model:
         topology, self.laid_out = self.twin.topology, positions
         gaussians = replace(self.posed.avatar.gaussians, positions=positions.double().cpu().numpy())
         self.canonical = replace(self.posed.avatar, gaussians=gaussians)
-        self.layout = MapLayout.of(self.canonical, topology.size, topology.size >> topology.input_level)
+        input_size, joint = topology.size >> topology.input_level, topology.normalising_joint
+        self.layout = MapLayout.of(self.canonical, topology.size, input_size, joint)
         self._texel = torch.as_tensor(self.layout.texel, device=self.device)
         self._share = torch.as_tensor(self.layout.share / 65536, dtype=torch.float32, device=self.device)
         self._inputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -96,10 +97,12 @@ class Model:
             rest = self.canonical.gaussians.positions + pose.shift.double().cpu().numpy()
             blend = pose.blend.double().cpu().numpy()
             points = np.einsum("nab,nb->na", blend[..., :3], rest) + blend[..., 3]
-            seen = in_root_axes(self.canonical, points, motion.rotations[frame], motion.translations[frame])
-            arrays = self.layout.inputs(seen), pose_vector(motion.rotations[frame], motion.expressions[frame])
-            maps, vector = (torch.as_tensor(a, dtype=torch.float32, device=self.device) for a in arrays)
-            self._inputs[frame] = maps, vector
+            rig, joint = self.canonical.rig, self.twin.topology.normalising_joint
+            turns, way = motion.rotations[frame], motion.translations[frame]
+            maps = self.layout.inputs(seen_from(self.canonical, joint, points, turns, way))
+            arrays = maps, pose_vector(rig, joint, turns, motion.expressions[frame])
+            seen, vector = (torch.as_tensor(a, dtype=torch.float32, device=self.device) for a in arrays)
+            self._inputs[frame] = seen, vector
         return self._inputs[frame]
 
     def offsets(self, frame: int) -> Offsets:

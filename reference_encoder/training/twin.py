@@ -41,6 +41,7 @@ class Topology:
     mapping: int = 32
     heads: tuple[str, ...] = ("position", "colour")
     head_width: int = 1
+    normalising_joint: int = 0  # from which the inputs are seen
 
     @property
     def levels(self) -> int:

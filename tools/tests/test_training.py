@@ -88,7 +88,7 @@ def started(folder: Path, state: dict[str, Any] | None = None, **options: float)
     torch.manual_seed(3)
     chosen = {"canonical_steps": 10, "warm_steps": 20, "steps": 15, "map_bits": 5, "channels": 8}
     data, choices = load_multi_view(folder), Choices(**(chosen | options))
-    topology = topology_of(state) if state else choices.topology()
+    topology = topology_of(state) if state else choices.topology(data.motion)
     model = Model(load_avatar(folder / "avatar.npz"), data, topology, torch.device("cpu"))
     return Trainer(model, data, CpuSplatter(), choices.settings(), state)
 

@@ -27,7 +27,7 @@ SETTINGS = Settings(effort=1, position_step=2**-17, scale_step=1 / 256, rotation
 CAMERA = Camera.look_at(np.array([0.3, 1.0, 3.0]), np.array([0.0, 0.9, 0.0]), 64, 64, 0.8)
 TOPOLOGY = Topology(
     map_bits=5, input_level=1, encoder=(8, 10, 12), decoder=(8, 9, 10, 11), modulated=(0, 1, 0, 1), mapping=6,
-    heads=tuple(HEADS), head_width=3,
+    heads=tuple(HEADS), head_width=3, normalising_joint=1,
 )  # fmt: skip
 
 

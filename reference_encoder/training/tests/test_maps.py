@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
-from reference_encoder.content import Avatar, Gaussians, Rig
-from reference_encoder.training.maps import MapLayout, in_root_axes, pose_vector, sides
+from reference_encoder.content import Avatar, Gaussians, Motion, Rig
+from reference_encoder.training.maps import MapLayout, first_turning_joint, pose_vector, seen_from, sides
 
 
 def standing(points: list[list[float]]) -> Avatar:
@@ -57,15 +59,27 @@ def test_inputs_are_means_in_steps_from_the_root() -> None:
     np.testing.assert_array_equal(maps[:, 0, 0], [32, 0, 0, *expected, 0, 0, 0, 0, 0, 0])
 
 
-def test_seen_from_the_root_a_turn_of_the_whole_body_is_nothing() -> None:
-    avatar = standing([[0.1, 1.2, 0.3]])
-    turn = np.array([[0.0, np.pi / 2, 0.0], [0.0, 0.0, 0.0]])  # z goes to x, x to -z
-    posed = np.array([[0.3 + 5, 1.2, -0.1]])
-    np.testing.assert_allclose(
-        in_root_axes(avatar, posed, turn, np.array([5.0, 0, 0])), [[0.1, 0.2, 0.3]], atol=1e-9
-    )
+def test_seen_from_a_joint_its_turn_is_nothing() -> None:
+    """The spine at (0, 1.5, 0) turns by a quarter, z to x and x to -z, on a root that went 5 m along x."""
+    avatar = standing([[0.1, 1.7, 0.3]])
+    turn = np.array([[0.0, 0.0, 0.0], [0.0, np.pi / 2, 0.0]])
+    posed = np.array([[0.3 + 5, 1.7, -0.1]])
+    seen = seen_from(avatar, 1, posed, turn, np.array([5.0, 0, 0]))
+    np.testing.assert_allclose(seen, [[0.1, 0.2, 0.3]], atol=1e-9)
 
 
-def test_the_pose_vector_leaves_out_the_root() -> None:
-    vector = pose_vector(np.array([[9.0, 9, 9], [0.5, -0.01, 3.0]]), np.array([1.0, 0.3]))
-    assert vector.tolist() == [32, -1, 127, 64, 19]
+def test_the_pose_vector_leaves_out_what_turns_the_whole_figure() -> None:
+    rig = Rig(("root", "hips", "leg", "spine"), np.array([-1, 0, 1, 1]), np.zeros((4, 3)))
+    turns = np.array([[9.0, 9, 9], [1.0, 2.0, 3.0], [0.5, -0.01, 3.0], [0.25, 0, 0]])
+    of_the_root = [64, 127, 127, 32, -1, 127, 16, 0, 0, 64, 19]
+    assert pose_vector(rig, 0, turns, np.array([1.0, 0.3])).tolist() == of_the_root
+    assert pose_vector(rig, 1, turns, np.array([1.0, 0.3])).tolist() == [0, 0, 0, *of_the_root[3:]]
+
+
+def test_the_first_joint_that_turns() -> None:
+    turns = np.zeros((2, 4, 3))
+    turns[:, 1] = 0.5  # held, but not at rest
+    still = Motion(turns, np.zeros((2, 3)), np.zeros((2, 0)), Fraction(30))
+    assert first_turning_joint(still) == 0
+    turns[1, 2:] = 0.1
+    assert first_turning_joint(still) == 2
