@@ -76,14 +76,14 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 # 9.1
 
 
-@pytest.mark.parametrize("value", [1, 2, 3, 4, (1 << 30) - 1, 1 << 30, 1 << 60, (1 << 62) - 1])
+@pytest.mark.parametrize("value", [1, 2, 3, 4, (1 << 30) - 1, 1 << 30, 1 << 57, TYPES["rsqrt_argument"][1]])
 def test_reciprocal_sqrt_at_powers_of_four_and_ends(value: int) -> None:
     mantissa, shift = DOCUMENT["reciprocal_sqrt"](value)
     assert mantissa * 2.0 ** -(30 + shift) == pytest.approx(value**-0.5, rel=2**-26)
 
 
 @settings(deadline=None)
-@given(st.integers(0, 61).flatmap(lambda bits: st.integers(1 << bits, (2 << bits) - 1)))
+@given(st.integers(0, 56).flatmap(lambda bits: st.integers(1 << bits, (2 << bits) - 1)))
 def test_reciprocal_sqrt_is_within_its_stated_error(value: int) -> None:
     mantissa, shift = DOCUMENT["reciprocal_sqrt"](value)
     assert abs(mantissa * 2.0 ** -(30 + shift) * math.sqrt(value) - 1) < 2**-26
@@ -193,7 +193,7 @@ def test_colour_is_clamped_at_both_ends() -> None:
     DOCUMENT["sh_basis"](0, 0, 0, 0, basis)
     colours = [DOCUMENT["sh_colour"](basis, [0, -32767, 32767], 0, 0, channel) for channel in range(3)]
     assert colours == [2048, 0, 2048 + 9244]
-    assert DOCUMENT["sh_colour"]([65536] * 16, [32767] * 48, 0, 3, 0) == C["COLOUR_MAX_Q12"]
+    assert DOCUMENT["sh_colour"]([TYPES["basis_q14"][1]] * 16, [32767] * 48, 0, 3, 0) == C["COLOUR_MAX_Q12"]
 
 
 def test_direction_of_length_zero_stays_zero() -> None:
@@ -249,9 +249,9 @@ def test_final_channels_by_hand() -> None:
     final = DOCUMENT["final_channel"]
     assert final(0, ONE, 200) == 200
     assert final(1 << 28, 0, 9) == 255
-    assert final(1 << 27, -ONE // 2, 0) == 128  # 127.5 rounds up
+    assert final(1 << 27, -ONE // 16, 0) == 128  # 127.5 rounds up
     assert final(1 << 30, ONE, 255) == 255
-    assert [DOCUMENT["final_coverage"](t) for t in (ONE, ONE // 2, -ONE // 2)] == [0, 128, 128]
+    assert [DOCUMENT["final_coverage"](t) for t in (ONE, ONE // 2, -ONE // 16)] == [0, 128, 239]
 
 
 def test_sums_of_colours_stay_in_32_bits() -> None:
@@ -274,10 +274,13 @@ def test_lanes_repeat_the_document(data: st.DataObject) -> None:
         return data.draw(st.integers(*TYPES[name]))
 
     u = data.draw(st.one_of(st.integers(-(1 << 30), 1 << 30), st.integers(-(3 << 24), 3 << 24)))
-    l00, v = abs(draw("row_q24")), draw("reach_q14")
+    l00, v = draw("row_u_q24"), draw("reach_q14")
     opacity, colour = draw("opacity_q14"), [draw("colour_q12") for _ in range(3)]
-    before = [data.draw(st.one_of(st.integers(C["TRANSMITTANCE_MIN_Q30"], ONE), st.integers(-ONE, -1)))
-              for _ in range(LANES)]  # fmt: skip
+    open_pixel, finished = (
+        st.integers(C["TRANSMITTANCE_MIN_Q30"], ONE),
+        st.integers(TYPES["transmittance_q30"][0], -1),
+    )
+    before = [data.draw(st.one_of(open_pixel, finished)) for _ in range(LANES)]
     state = np.array(before + [0] * LANES + [5] * LANES + [1 << 29] * LANES, np.int32)
     _run_lanes(state, u, l00, v * v, opacity, *colour)
     expected = []
@@ -329,7 +332,7 @@ def test_pixels_at_the_ends_of_all_ranges() -> None:
     rng = np.random.default_rng(8)
     for _ in range(500):
         mean_x, mean_y = extreme(rng, "screen_q12", 2)
-        l00, l01, l11 = extreme(rng, "row_q24", 3)
+        l00, l01, l11 = (extreme(rng, f"row{which}_q24", 1)[0] for which in ("_u", "", "_v"))
         for pixel in (0, 4095):
             dx, dy = DOCUMENT["pixel_offset"](pixel, mean_x), DOCUMENT["pixel_offset"](4095 - pixel, mean_y)
             u, v = DOCUMENT["pixel_u"](l00, l01, dx, dy), DOCUMENT["pixel_v"](l11, dy)
