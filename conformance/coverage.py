@@ -23,6 +23,7 @@ from reference_decoder.frames import Frame
 from reference_decoder.units import UnitReader, crc32, widest_limits
 from spec.bits import BitReader
 from spec.errors import StreamError
+from spec.expr import parse
 from spec.ports import Observer, ReadPort, Values
 from spec.run import Document
 from spec.walk import walk
@@ -213,10 +214,17 @@ def covering_set(
 
 
 def unreachable() -> dict[str, str]:
-    """§4.6 Points that no stream can reach -> the reason, from `unreachable.yaml`, whose keys may have `*`."""
-    patterns: dict[str, str] = yaml.safe_load(UNREACHABLE.read_text(encoding="utf-8")) or {}
-    return {
-        identity: reason
-        for pattern, reason in patterns.items()
-        for identity in fnmatch.filter(points(), pattern.replace("[", "[[]"))
-    }
+    """§4.6 Points that no stream can reach -> the reason, from `unreachable.yaml`."""
+    entries = yaml.safe_load(UNREACHABLE.read_text(encoding="utf-8")) or {}
+    return {identity: reason for key, reason in entries.items() for identity in listed(key)}
+
+
+def listed(key: str) -> list[str]:
+    """§4.6 The points that a key of `unreachable.yaml` names: a pattern with `*` and `?`; behind ` if ` a condition in
+    the language of 4.5 for the number `n` with which their ids end."""
+    pattern, _, condition = key.partition(" if ")
+    found = fnmatch.filter(points(), pattern.replace("[", "[[]"))
+    if not condition:
+        return found
+    holds = parse(condition)
+    return [identity for identity in found if holds.evaluate({"n": int(identity.rsplit(":", 1)[1])})]
