@@ -97,7 +97,10 @@ def test_every_entry_of_the_list_names_a_point() -> None:
 
 
 def test_an_entry_may_have_a_condition_for_the_number_of_a_point() -> None:
-    assert coverage.listed("set:residual_sign:* if n % 2 == 1") == ["set:residual_sign:1", "set:residual_sign:3"]
+    assert coverage.listed("set:residual_sign:* if n % 2 == 1") == [
+        "set:residual_sign:1",
+        "set:residual_sign:3",
+    ]
 
 
 def test_an_error_covers_its_constraint(found: frozenset[str]) -> None:
