@@ -23,7 +23,7 @@ from spec.walk import walk
 
 STANDARD = spec.standard()
 F = spec.document().functions
-COUNT = 64
+COUNT = 80
 
 
 def calls_of(name: str, contexts: int, smallest: int, largest: int) -> st.SearchStrategy[tuple]:
@@ -34,6 +34,10 @@ def calls_of(name: str, contexts: int, smallest: int, largest: int) -> st.Search
             parts = st.integers(1, (1 << size) - 1)
             return st.tuples(st.just(name), st.integers(0, contexts), st.just(1 << size), parts)
         low = 1 - (1 << size) if name in ("signed", "residual") else 0
+        if name == "weight":
+            expected = st.sampled_from((0, *range(2, 18)))
+            weights = st.integers(-(1 << size), 1 << size)
+            return st.tuples(st.just(name), st.integers(0, contexts), expected, weights)
         declared = size if name in ("tree", "raw") else 0
         values = st.integers(low, (1 << size) - 1) | st.just((1 << size) - 1) | st.just(low)
         return st.tuples(st.just(name), st.integers(0, contexts), st.just(declared), values)
@@ -45,6 +49,7 @@ CALLS = st.one_of(
     calls_of("flag", 3, 1, 1), calls_of("tree", 9, 0, 5), calls_of("raw", 0, 0, 24),
     calls_of("magnitude", 3, 0, 24), calls_of("signed", 3, 0, 24),
     calls_of("residual", 3, 0, 24), calls_of("split", 3, 1, 24),
+    calls_of("weight", 3, 0, 7),
 )  # fmt: skip
 REPEATED = st.tuples(
     st.integers(1, 300), st.tuples(st.just("flag"), st.just(0), st.just(0), st.integers(0, 1))
