@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import itertools
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,8 +82,9 @@ def resolve(presets: Mapping[str, Any]) -> dict[str, Any]:
     """§5.1 Presets as `spec.ports.chosen` takes them; raises PresetError.
 
     A preset is an integer, a text (of elements that are texts) or bytes, "low" or "high", {"between": [low,
-    high]}, {"choice": [...]}, a list with the presets of an array, {"each": preset} for a preset of every entry of one,
-    {"from": {index: preset}} for the entries from an index on, or a function of (generator, low, high).
+    high]}, {"choice": [...]}, {"in_order": [...]} for one value after the other, again and again, a list with the
+    presets of an array, {"each": preset} for a preset of every entry of one, {"from": {index: preset}} for the entries
+    from an index on, or a function of (generator, low, high).
     """
     elements = {element.name: element for element in spec.standard().elements()}
     for name in presets:
@@ -113,6 +115,9 @@ def _resolved(element: Element, preset: Any, depth: int = 0) -> Any:
             return _within(element, lambda generator, *ends: generator.randint(*entries))
         if kind == "choice" and _integers(entries):
             return _within(element, lambda generator, *ends: generator.choice(entries))
+        if kind == "in_order" and _integers(entries):
+            following = itertools.cycle(entries)
+            return _within(element, lambda generator, *ends: next(following))
     if preset in ("low", "high") and element.descriptor.kind != "b":
         return lambda generator, *ends: ends[preset == "high"]
     if _integers([preset]) and element.descriptor.kind != "b":

@@ -59,6 +59,8 @@ def test_presets_of_every_kind_hold() -> None:
     offsets = avatar["joint_offset"].tolist()
     assert offsets[0] == [1, 1, 1] and offsets[1] == [2, -(1 << 23), 3] and offsets[3] == [7, 7, 7]
     assert all(4 <= value <= 6 for value in offsets[2])
+    again = decoded(generate(1, {"joint_count": 2, "joint_offset": {"in_order": [7, 8, -9, 4]}})).avatar
+    assert again["joint_offset"].tolist() == [[7, 8, -9], [4, 7, 8]]
 
 
 @pytest.mark.parametrize("feature", FEATURES)
