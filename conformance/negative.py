@@ -27,9 +27,10 @@ def expressible(element: Element, end: str) -> bool:
     kind, size = element.descriptor.kind, element.descriptor.size
     if kind == "b" or element.descriptor.binarisation in ("flag", "raw", "split"):
         return False  # whatever these say is in range: the range follows from the size
-    if size.names:
+    fixed = not size.names
+    if not fixed and element.descriptor.binarisation != "weight":
         raise ValueError(f"{element.name}: the range of a descriptor of variable size is not known")
-    low, high = _limits(element, size.evaluate({}))
+    low, high = _limits(element, size.evaluate({}) if fixed else 0)  # that of `weight` is a sign to expect
     bound = element.low if end == "low" else element.high
     if bound.names - spec.standard().constant_values.keys():
         return end == "high" or low < 0
