@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,28 +39,54 @@ class Entry:
         return {f"{self.id}.hga": self.data, f"{self.id}.json": text.encode()}
 
 
-def make(recipe: Recipe, executed: bool = True) -> Entry:
+def make(recipe: Recipe, executed: bool = True, stored: Path | None = None) -> Entry:
     """§A.3.3 One stream with its record; raises RecipeError or RecordError.
 
-    With `executed`, the document has to agree with the decoder wherever executing it takes seconds.
+    With `executed`, the document has to agree with the decoder wherever executing it takes seconds. Of real content
+    the stream that the corpus `stored` has from the same recipe is kept: the encoder begins with floating-point
+    numbers, which another machine may round otherwise. All else is made of integers, again each time.
     """
     numba.set_num_threads(1)  # for a few Gaussians, waking a second thread costs more than it does
-    data = recipe.build()
-    return Entry(recipe.id, data, records.record(recipe, data, executed))
+    kept = kept_content(recipe, stored) if stored else None
+    data = recipe.build() if kept is None else kept
+    try:
+        return Entry(recipe.id, data, records.record(recipe, data, executed))
+    except records.RecordError as error:
+        if kept is None:
+            raise
+        raise records.RecordError(f"{error}; --encode codes its content anew") from None
+
+
+def kept_content(recipe: Recipe, directory: Path) -> bytes | None:
+    """The stream of real content that a corpus has from this very recipe, if it is that of its record."""
+    stream, record = (directory / f"{recipe.id}.{suffix}" for suffix in ("hga", "json"))
+    if not recipe.content or not (stream.exists() and record.exists()):
+        return None
+    data, found = stream.read_bytes(), json.loads(record.read_bytes())
+    same = found["recipe"] == recipe.as_dict() and found["sha256"] == hashlib.sha256(data).hexdigest()
+    return data if same else None
+
+
+def encoded_otherwise(recipes: Sequence[Recipe], directory: Path) -> list[str]:
+    """The ids of the streams of real content that the encoder, on this machine, gives other bytes."""
+    kept = [(recipe, kept_content(recipe, directory)) for recipe in recipes]
+    return [recipe.id for recipe, data in kept if data is not None and recipe.build() != data]
 
 
 def make_all(
-    recipes: Sequence[Recipe], jobs: int = 1, progress: Progress = lambda what, done, total: None
-) -> Iterator[Entry]:
+    recipes: Sequence[Recipe], jobs: int = 1, progress: Progress = lambda what, done, total: None,
+    stored: Path | None = None,
+) -> Iterator[Entry]:  # fmt: skip
     """§A.3.3 The streams of all recipes in their order, made by `jobs` processes."""
+    making = partial(make, stored=stored)
     if jobs == 1:
         for number, recipe in enumerate(recipes, 1):
-            yield make(recipe)
+            yield making(recipe)
             progress("streams", number, len(recipes))
         return
     context = multiprocessing.get_context("spawn")  # threads of the compiled decoder do not survive a fork
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        for number, entry in enumerate(pool.map(make, recipes, chunksize=8), 1):
+        for number, entry in enumerate(pool.map(making, recipes, chunksize=8), 1):
             yield entry
             progress("streams", number, len(recipes))
 

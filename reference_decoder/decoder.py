@@ -106,6 +106,7 @@ class Decoder:
         if unit.error is not None:
             raise unit.error
         if unit.index == 0 and (unit.type != "sequence" or unit.layer != 0):
+            self._broken = True  # it is joined in the middle (6.4)
             message = f"the first unit is of type {unit.type_number} in layer {unit.layer}"
             raise self._violation("sequence_first", message, unit.start * 8)
         if unit.type not in units_of_profile(self.standard, self.sequence) or unit.layer != 0:

@@ -83,8 +83,11 @@ def rules() -> Rules:
     return Rules({stage: about[stage] for stage in stage_names()})
 
 
-def records(corpus: tuple[Path, ...], only: tuple[str, ...] = ()) -> list[Record]:
-    """The records of the corpus whose ids match one of the patterns; raises UsageError."""
+def records(corpus: tuple[Path, ...], only: tuple[str, ...] = (), largest: int | None = None) -> list[Record]:
+    """The records of the corpus whose ids match one of the patterns, of streams of up to `largest` bytes.
+
+    Raises UsageError.
+    """
     from fnmatch import fnmatchcase
 
     from conformance.runner.records import RecordError, load
@@ -94,10 +97,13 @@ def records(corpus: tuple[Path, ...], only: tuple[str, ...] = ()) -> list[Record
     except RecordError as error:
         raise click.UsageError(str(error)) from None
     chosen = [r for r in found if not only or any(fnmatchcase(r.id, pattern) for pattern in only)]
+    if largest is not None:
+        chosen = [record for record in chosen if record.size <= largest]
     if not chosen:
         where = ", ".join(str(folder) for folder in corpus or (CORPUS,))
+        small = f" of at most {largest} bytes" if largest is not None else ""
         raise click.UsageError(
-            f"{where} has no record" + (f" that matches {', '.join(only)}" if only else "")
+            f"{where} has no record" + (f" that matches {', '.join(only)}" if only else "") + small
         )
     if damaged := [record for record in chosen if not record.intact()]:
         raise click.UsageError(f"{damaged[0].stream}: not the stream that its record was written for")

@@ -11,6 +11,8 @@ from spec.load import Constraint, Element, Type
 from tools.document_index import Index
 
 _MARKDOWN = MarkdownIt("commonmark")
+_INDENT = 4  # spaces a level of a syntax table (5.1)
+
 Spliced = tuple[str, list[tuple[str, str]]]
 """HTML, and what it splices as (kind, name)."""
 
@@ -28,10 +30,10 @@ def syntax(index: Index, name: str) -> Spliced:
             derived.add(variable)
             anchor = f' id="derived-{variable}"'
         kind = "check" if row.constraint else "element" if row.element else "control"
-        indent = f'<td class="{kind}" style="padding-left:{0.6 + 1.4 * row.indent:.1f}em"{anchor}>'
         descriptor = _descriptor(index, row.descriptor)
-        cells = f"{indent}{index.marks.row(name, number)}<code>{text}</code></td><td><code>{descriptor}</code></td>"
-        body.append(f"<tr>{cells}</tr>")
+        indent = "&nbsp;" * _INDENT * row.indent  # characters, so that it survives as text without a style
+        cells = f"{index.marks.row(name, number)}<code>{indent}{text}</code></td><td><code>{descriptor}</code></td>"
+        body.append(f'<tr><td class="{kind}"{anchor}>{cells}</tr>')
     head = "<thead><tr><th>syntax</th><th>descriptor</th></tr></thead>"
     return f'{about}<table class="syntax" id="syntax-{name}">{head}<tbody>{"".join(body)}</tbody></table>', [
         ("syntax", name)

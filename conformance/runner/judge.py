@@ -24,6 +24,16 @@ STRICTNESS = {
 """What of an error has to agree -> the fields."""
 
 
+REJECTED, UNREPORTED, FRAMES, ACCEPTED, OTHER_ERROR = (
+    "rejected",
+    "unreported",
+    "frames",
+    "accepted",
+    "other error",
+)
+"""How an answer can be wrong, besides a stage that differs: that is called by its name."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the runner has to know of the standard: the stages in their order -> what they are, with clause."""
@@ -60,6 +70,7 @@ class Result:
     record: Record
     verdict: str
     reason: str = ""
+    kind: str = ""  # of a failure: the stage that differs first, or one of those above
     difference: Difference | None = None
     rejection: Rejection | None = None
     compared: Mapping[str, int] = field(default_factory=dict)  # stage -> frames
@@ -76,10 +87,11 @@ class Result:
 
 
 class _Fail(Exception):
-    """A failure, with the first difference if it is one of frames."""
+    """A failure and its kind, with the first difference if it is one of frames."""
 
-    def __init__(self, reason: str, difference: Difference | None = None):
+    def __init__(self, kind: str, reason: str, difference: Difference | None = None):
         super().__init__(reason)
+        self.kind = kind
         self.difference = difference
 
 
@@ -122,7 +134,7 @@ class Judge:
             self._errors(record, output)
             self._frames(record, output, compared)
         except _Fail as failure:
-            return Result(record, FAIL, str(failure), difference=failure.difference, **found)
+            return Result(record, FAIL, str(failure), failure.kind, failure.difference, **found)
         found["missing_frames"] = len(record.frames) - len(output.frames)
         if not record.errors and not compared and any(frame.digests for frame in record.frames):
             return Result(record, UNSUPPORTED, "none of the declared stages can be had of it", **found)
@@ -132,18 +144,20 @@ class Judge:
         """§6.1 A decoder may give up at any error, so what it reports is a beginning of what is expected."""
         if not record.errors:
             if output.errors:
-                raise _Fail(f"rejects a valid stream: {output.errors[0]} {output.errors[0].message}".strip())
+                first = output.errors[0]
+                raise _Fail(REJECTED, f"rejects a valid stream: {first} {first.message}".strip())
             return
         if not output.errors:
-            raise _Fail(str(Rejection(record.errors[0], None)))
+            raise _Fail(ACCEPTED, str(Rejection(record.errors[0], None)))
         if len(output.errors) > len(record.errors):
             surplus = output.errors[len(record.errors)]
-            raise _Fail(f"reports {len(output.errors)} errors, expected {len(record.errors)}: {surplus}")
+            reason = f"reports {len(output.errors)} errors, expected {len(record.errors)}: {surplus}"
+            raise _Fail(OTHER_ERROR, reason)
         for number, (found, expected) in enumerate(zip(output.errors, record.errors, strict=False)):
             fields = STRICTNESS[self.strictness]
             if any(getattr(found, name) != getattr(expected, name) for name in fields):
                 place = f"error {number + 1}: " if number else ""
-                raise _Fail(f"{place}{Rejection(expected, found)}")
+                raise _Fail(OTHER_ERROR, f"{place}{Rejection(expected, found)}")
 
     def _frames(self, record: Record, output: Output, compared: dict[str, int]) -> None:
         _in_order(output.frames)
@@ -156,11 +170,9 @@ class Judge:
             if found is not None:
                 self._frame(found, expected, wanted, compared)
             elif not record.errors or expected.frame < last:  # a decoder that gave up has no frame after that
-                where = "is missing"
-                raise _Fail(f"frame {expected.frame} {where}", Difference(expected.frame, "", "", where))
+                raise _frames(expected.frame, "is missing")
         if by_index:
-            where = "is not a frame of the stream"
-            raise _Fail(f"frame {min(by_index)} {where}", Difference(min(by_index), "", "", where))
+            raise _frames(min(by_index), "is not a frame of the stream")
 
     def _frame(
         self, found: FrameLine, expected: FrameLine, wanted: Sequence[str], compared: dict[str, int]
@@ -170,18 +182,17 @@ class Judge:
         if self.decoder.pixels == "tolerance":
             stages = [stage for stage in stages if stage not in ("projected", "pixels")]
         if expected.digests and not wanted:
-            raise _Fail(f"frame {found.frame}: the digest of no stage is reported")
+            raise _Fail(UNREPORTED, f"frame {found.frame}: the digest of no stage is reported")
         for stage in stages:
             if stage not in found.digests:
-                raise _Fail(f"frame {found.frame}: the stage {stage} is not reported")
+                raise _Fail(UNREPORTED, f"frame {found.frame}: the stage {stage} is not reported")
             if found.digests[stage] != expected.digests[stage]:
                 where = f"digest {found.digests[stage]}, expected {expected.digests[stage]}"
                 difference = Difference(found.frame, stage, self.rules.stages[stage], where)
-                raise _Fail(str(difference), difference)
+                raise _Fail(stage, str(difference), difference)
             compared[stage] = compared.get(stage, 0) + 1
         if wrong := _metadata(found, expected):
-            where = "; ".join(wrong)
-            raise _Fail(f"frame {found.frame}: {where}", Difference(found.frame, "", "", where))
+            raise _frames(found.frame, "; ".join(wrong))
 
 
 def _metadata(found: FrameLine, expected: FrameLine) -> list[str]:
@@ -197,10 +208,13 @@ def _metadata(found: FrameLine, expected: FrameLine) -> list[str]:
 def _in_order(frames: Sequence[FrameLine]) -> None:
     for before, after in itertools.pairwise(frames):
         if after.frame <= before.frame:
-            where = (
-                "is reported twice" if after.frame == before.frame else f"comes after frame {before.frame}"
-            )
-            raise _Fail(f"frame {after.frame} {where}", Difference(after.frame, "", "", where))
+            twice = after.frame == before.frame
+            raise _frames(after.frame, "is reported twice" if twice else f"comes after frame {before.frame}")
+
+
+def _frames(frame: int, where: str) -> _Fail:
+    """A frame that should not be there, or is not, or is of another time."""
+    return _Fail(FRAMES, f"frame {frame} {where}", Difference(frame, "", "", where))
 
 
 def _signal(code: int) -> str:

@@ -38,6 +38,11 @@ class Record:
         """What stands before the first slash of the id."""
         return self.id.partition("/")[0]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the stream."""
+        return self.stream.stat().st_size
+
     def intact(self) -> bool:
         """Whether the stream is the one that the record was written for."""
         return hashlib.sha256(self.stream.read_bytes()).hexdigest() == self.sha256
@@ -48,7 +53,7 @@ def load(folders: Sequence[Path]) -> list[Record]:
     records = [read(path) for folder in folders for path in _files(folder)]
     if twice := {record.id for record in records if sum(other.id == record.id for other in records) > 1}:
         raise RecordError(f"{folders[0]}: the id {min(twice)} occurs twice")
-    return sorted(records, key=lambda record: (record.stream.stat().st_size, record.id))
+    return sorted(records, key=lambda record: (record.size, record.id))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from conformance.runner.judge import ERROR, FAIL, PASS, TIMEOUT, UNSUPPORTED, VERDICTS, Result
+from conformance.runner.judge import (
+    ACCEPTED,
+    ERROR,
+    FAIL,
+    FRAMES,
+    OTHER_ERROR,
+    PASS,
+    REJECTED,
+    TIMEOUT,
+    UNREPORTED,
+    UNSUPPORTED,
+    VERDICTS,
+    Result,
+)
 from conformance.runner.suite import Run
 
 _FORBIDDEN = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)}
@@ -24,6 +38,41 @@ def group_rows(run: Run) -> list[Sequence[object]]:
 def failure_rows(run: Run) -> list[Sequence[object]]:
     """Id, verdict and reason of what neither passed nor was left out."""
     return [(r.record.id, r.verdict, r.reason) for r in run.results if r.verdict not in (PASS, UNSUPPORTED)]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Streams that fail in the same way, smallest first."""
+
+    what: str
+    results: tuple[Result, ...]
+
+    @property
+    def example(self) -> Result:
+        """The stream to look at."""
+        return self.results[0]
+
+
+def findings(run: Run) -> list[Finding]:
+    """The ways in which a decoder fails, in the order in which to look at them: what is wrong early spoils the rest.
+
+    First what gave no answer, then valid streams in the order of the pipeline of 7.1, then streams with errors.
+    """
+    first = {ERROR: "crashes, or prints something else than the contract says", TIMEOUT: "does not end"}
+    first |= {REJECTED: "rejects valid streams", UNREPORTED: "leaves out a stage"}
+    stages = {stage: f"{stage} differs first: {about}" for stage, about in run.judge.rules.stages.items()}
+    last = {FRAMES: "has too few or too many frames, or describes them wrongly"}
+    last |= {ACCEPTED: "accepts streams with errors", OTHER_ERROR: "reports other errors than there are"}
+    grouped = {
+        what: tuple(r for r in run.results if (r.kind if r.verdict == FAIL else r.verdict) == kind)
+        for kind, what in (first | stages | last).items()
+    }
+    return [Finding(what, results) for what, results in grouped.items() if results]
+
+
+def next_step(run: Run, result: Result) -> str:
+    """The command that says more about a stream."""
+    return run.explain.replace("{id}", result.record.id)
 
 
 def summary_lines(run: Run) -> list[str]:
@@ -44,12 +93,21 @@ def as_json(run: Run) -> dict[str, Any]:
     """The whole run."""
     return {
         "decoder": {"name": run.decoder.name, "command": run.decoder.command},
-        "strictness": run.strictness,
+        "strictness": run.judge.strictness,
         "conforms": run.conforms,
         "seconds": round(run.seconds, 3),
         "counts": run.counts,
         "rejections": run.rejections,
         "stages": run.stages,
+        "findings": [
+            {
+                "what": f.what,
+                "streams": len(f.results),
+                "example": f.example.record.id,
+                "next": next_step(run, f.example),
+            }
+            for f in findings(run)
+        ],
         "results": [result_json(result) for result in run.results],
     }
 
@@ -61,6 +119,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "id": result.record.id,
         "verdict": result.verdict,
         "reason": result.reason,
+        "kind": result.kind,
         "difference": result.difference.as_dict() if result.difference else None,
         "rejection": rejection.agrees if rejection else None,
         "compared": dict(result.compared),

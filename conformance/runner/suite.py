@@ -26,10 +26,15 @@ Inspect = Callable[[Record, Result, Path], Result]
 class Run:
     """The verdicts of one decoder on a suite."""
 
-    decoder: Decoder
-    strictness: str
+    judge: Judge
     results: tuple[Result, ...]
     seconds: float
+    explain: str = ""  # the command that says more about the stream {id}
+
+    @property
+    def decoder(self) -> Decoder:
+        """What was judged."""
+        return self.judge.decoder
 
     @property
     def counts(self) -> dict[str, int]:

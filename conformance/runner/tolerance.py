@@ -69,7 +69,7 @@ class ToleranceCheck:
 
     def _failed(self, result: Result, frame: int, where: str) -> Result:
         difference = Difference(frame, "pixels", self.rules.stages["pixels"], where)
-        return replace(result, verdict=FAIL, reason=str(difference), difference=difference)
+        return replace(result, verdict=FAIL, reason=str(difference), kind="pixels", difference=difference)
 
 
 def _bytes(file: Path, size: tuple[int, int]) -> np.ndarray | None:

@@ -151,7 +151,7 @@ def test_a_difference_names_stage_frame_and_cause(corpus: Path) -> None:
 def test_what_is_not_declared_is_not_asked(corpus: Path) -> None:
     found = verdicts(corpus, broken("crash", profiles=("generator",)))
     assert {result.verdict for result in found.values()} == {"unsupported"}
-    run = Run(broken("crash"), "id", tuple(found.values()), 0.0)
+    run = Run(Judge(broken("crash"), rules()), tuple(found.values()), 0.0)
     assert not run.conforms  # nothing was asked
     assert {r.verdict for r in verdicts(corpus, broken("honest", levels=(1,))).values()} == {"pass"}
 

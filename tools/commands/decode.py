@@ -24,6 +24,7 @@ from tools.parameters import (
 
 if TYPE_CHECKING:
     from reference_decoder import Decoder, Frame
+    from reference_decoder.engine import Engine
 
 
 @click.command()
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     "--stages", type=STAGES, default="gaussians", show_default=True, help="Stages to compute, or all."
 )
 @network_option
+@click.option("--executed", is_flag=True, help="Decode with the standard's own pseudo-code: slow.")
 @click.option("--strict", is_flag=True, help="Stop at the first error.")
 @click.option("--serve", is_flag=True, help="Take the paths of streams from standard input; see below.")
 @json_option
@@ -52,6 +54,7 @@ def decode(
     frames: Span,
     stages: tuple[str, ...],
     network: str,
+    executed: bool,
     strict: bool,
     serve: bool,
     as_json: bool,
@@ -72,17 +75,26 @@ def decode(
       hga decode head.hga
       hga decode head.hga --stages all --json > digests.jsonl
       hga decode head.hga --frames 40:50 --stages joints -o stages/
+      hga decode small.hga --executed --stages all      what the text of the standard gives
     """
     if serve == (file is not None) or (serve and not as_json):
         raise click.UsageError(
             "either a FILE or --serve is needed" if not serve else "--serve goes with --json alone"
         )
     span = Span(max(start, frames.start), frames.stop)
+    decoding = engine(network, executed)
     if file is not None:
-        return decode_one(file, output, span, stages, network, strict, as_json)
+        return decode_one(file, output, span, stages, decoding, strict, as_json)
     for line in sys.stdin:
-        terminal.emit({"end": decode_one(Path(line.strip()), None, span, stages, network, strict, True)})
+        terminal.emit({"end": decode_one(Path(line.strip()), None, span, stages, decoding, strict, True)})
     return 0
+
+
+def engine(network: str, executed: bool) -> Engine:
+    """§4.6 Who computes: the compiled decoder, or the document itself."""
+    from reference_decoder import Compiled, Executed
+
+    return Executed() if executed else Compiled(network)
 
 
 def decode_one(
@@ -90,17 +102,18 @@ def decode_one(
     output: Path | None,
     span: Span,
     stages: tuple[str, ...],
-    network: str,
+    engine: Engine,
     strict: bool,
     as_json: bool,
 ) -> int:
     """Prints the frames and errors of one stream; returns the exit code."""
     began = time.perf_counter()
-    from reference_decoder import Compiled, Decoder, StreamError
+    from reference_decoder import Decoder, StreamError
+    from spec.run import RangeError
     from tools import streams
 
     data = file.read_bytes()
-    decoder = Decoder(data, Compiled(network), strict=strict)
+    decoder = Decoder(data, engine, strict=strict)
     if output is not None:
         make_room(output, file, folder=True)
     count, first = 0, 0.0
@@ -112,6 +125,9 @@ def decode_one(
     except StreamError as failure:
         if failure not in decoder.errors:
             raise
+    except RangeError as left:
+        terminal.complain(f"{file}: the pseudo-code leaves a declared range: {left}")
+        return 1
     if as_json:
         for error in decoder.errors:
             terminal.emit(error.as_dict())

@@ -68,6 +68,13 @@ def test_version(hga: Run) -> None:
     assert hga("--version").output.startswith("hga, version ")
 
 
+def test_the_document_decodes_as_the_compiled_decoder_does(hga: Run, tmp_path: Path) -> None:
+    stream = tmp_path / "a.hga"
+    stream.write_bytes(generate(3, {"gaussian_count": 3, "profile": 0}, units=1, size=8))
+    arguments = ("decode", "--json", "--stages", "all")
+    assert hga(*arguments, "--executed", stream).stdout == hga(*arguments, stream).stdout != ""
+
+
 def test_encode_reports_every_byte(hga: Run, content: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.hga"
     result = hga("encode", content / "avatar.npz", content / "walk.npz", "-o", output, "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -42,6 +43,31 @@ def test_verdicts_go_to_the_terminal_and_to_reports(hga: Run, corpus: Path, tmp_
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["test/gamma"]
     page = reports["html"].read_text()
     assert page.count("<details") == 3 and "level_joints" in page and "http" not in page
+    assert "reports other errors than there are (1 of 3 streams)" in page
+    (finding,) = json.loads(reports["json"].read_text())["findings"]
+    assert finding["example"] == "test/gamma"
+    words = shlex.split(finding["next"])
+    assert words[:3] == ["hga", "conformance", "explain"] and f"hga {shlex.join(words[1:])}" in result.stderr
+    assert hga(*words[1:]).exit_code == 1  # the command that the report gives can be run
+
+
+def test_what_goes_wrong_first_is_named_first(hga: Run, corpus: Path) -> None:
+    run = ("conformance", "run", "--corpus", corpus, "--json", "--decoder")
+    found = {
+        name: json.loads(hga(*run, command(name)).stdout)["findings"] for name in ("accept_all", "crash")
+    }
+    assert [f["what"] for f in found["accept_all"]] == ["accepts streams with errors"]
+    assert [(f["what"].split(",")[0], f["streams"]) for f in found["crash"]] == [("crashes", 3)]
+    stale = json.loads(hga(*run, command("stale_output")).stdout)["findings"]
+    assert stale[0]["what"].startswith("canonical differs first: ")
+
+
+def test_large_streams_can_be_left_out(hga: Run, corpus: Path) -> None:
+    sizes = sorted((path.stat().st_size, path.stem) for path in corpus.glob("*.hga"))
+    run = ("conformance", "run", "--corpus", corpus, "--decoder", command("honest"), "--json", "--largest")
+    found = json.loads(hga(*run, sizes[0][0]).stdout)["results"]
+    assert [each["id"] for each in found] == [f"test/{sizes[0][1]}"]
+    assert "has no record of at most 1 bytes" in hga(*run, 1).stderr
 
 
 def test_a_decoder_that_passes_exits_with_0(hga: Run, corpus: Path) -> None:
@@ -153,7 +179,8 @@ def test_pictures_in_floats_are_judged_by_their_tolerance(hga: Run, corpus: Path
     for name, start in commands.items():
         description = tmp_path / f"{name}.toml"
         description.write_text(
-            f"command = '{start.removesuffix(' {stream}')} {{stream}} {{output}}'\npixels = 'tolerance'"
+            f"command = '{start.removesuffix(' {stream}')} {{stream}} {{output}}'\npixels = 'tolerance'\n"
+            "timeout = 600.0\n"
         )
         result = hga(
             "conformance",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 @decoder_options
 @click.option("--only", multiple=True, help="Ids of streams, or patterns such as 'syntax/*'.")
 @click.option(
+    "--largest", type=click.IntRange(0), metavar="BYTES", help="Leave larger streams out: for slow decoders."
+)
+@click.option(
     "--strict", type=click.Choice(["class", "id", "exact"]), default="id", show_default=True,
     help="What of an error has to be right: its class; the constraint too; unit and bit offset too.",
 )  # fmt: skip
@@ -35,8 +39,8 @@ if TYPE_CHECKING:
 @json_option
 def run(
     source: str, corpus: tuple[Path, ...], profiles: str | None, levels: str | None, stages: tuple[str, ...] | None,
-    timeout: float | None, memory: int | None, only: tuple[str, ...], strict: str, jobs: int,
-    junit: Path | None, html: Path | None, report: Path | None, as_json: bool,
+    timeout: float | None, memory: int | None, only: tuple[str, ...], largest: int | None, strict: str,
+    jobs: int, junit: Path | None, html: Path | None, report: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Ask a decoder about every stream of the suite and judge what it answers.
 
@@ -55,19 +59,27 @@ def run(
     from conformance.runner.suite import Run, Runner
 
     decoder = decoder_under_test(source, profiles, levels, stages, timeout, memory)
-    chosen = records(corpus, only)
+    chosen, judge = records(corpus, only, largest), Judge(decoder, rules(), strict)
     began = time.monotonic()
     try:
         with terminal.progress() as progress:
-            results = Runner(Judge(decoder, rules(), strict), inspection(decoder)).all(
+            results = Runner(judge, inspection(decoder)).all(
                 chosen, jobs, lambda done, total, result: progress("streams", done, total)
             )
     except DecoderError as error:
         raise click.UsageError(str(error)) from None
-    found = Run(decoder, strict, tuple(results), time.monotonic() - began)
+    explain = explaining(source, corpus, stages)
+    found = Run(judge, tuple(results), time.monotonic() - began, explain)
     write(found, junit, html, report)
     show(found, as_json)
     return 0 if found.conforms else 1
+
+
+def explaining(source: str, corpus: tuple[Path, ...], stages: tuple[str, ...] | None) -> str:
+    """The command that says more about one of the streams, whose id stands for {id}."""
+    places = [f"--corpus {shlex.quote(str(folder))}" for folder in corpus]
+    asked = [f"--stages {','.join(stages)}"] if stages else []
+    return " ".join(["hga conformance explain {id} --decoder", shlex.quote(source), *places, *asked])
 
 
 def inspection(decoder: Decoder) -> Inspect | None:
@@ -108,3 +120,6 @@ def show(found: Run, as_json: bool) -> None:
     terminal.table(found.decoder.name, columns, report.group_rows(found))
     for line in [*report.summary_lines(found), f"{found.seconds:.1f} s"]:
         terminal.say(line)
+    for number, finding in enumerate(report.findings(found), 1):
+        terminal.say(f"{number}. {finding.what}: {len(finding.results)} streams")
+        terminal.say(f"   {report.next_step(found, finding.example)}")
