@@ -21,6 +21,22 @@ class SyntaxDescriptionError(Exception):
     """The YAML is wrong: names the file and what stands there."""
 
 
+class _Entry(dict[str, Any]):
+    """A mapping of a file that knows its place there, and tells it where a key that must be there is missing."""
+
+    def __init__(self, entries: dict[str, Any], file: str, content: Any, path: list[Any]):
+        super().__init__(entries)
+        self._where = file, content, path
+
+    def __missing__(self, key: str) -> Any:
+        raise self.error(f"'{key}' is missing")
+
+    def error(self, message: str) -> SyntaxDescriptionError:
+        """An error at this place."""
+        file, content, path = self._where
+        return SyntaxDescriptionError(f"{file}: {_place(content, path)}: {message}")
+
+
 @dataclass(frozen=True)
 class Constant:
     """A named integer, or a tuple of integers, of the standard."""
@@ -268,7 +284,7 @@ def standard(directory: Path = SYNTAX_DIRECTORY, validate: bool = True) -> Stand
         _validate(documents, directory / "schema.json")
     merged: dict[str, dict[str, Any]] = {}
     for name, content in documents.items():
-        for section, entries in content.items():
+        for section, entries in _located(content, name, content, []).items():
             target = merged.setdefault(section, {})
             if repeated := target.keys() & entries.keys():
                 raise SyntaxDescriptionError(f"{name}: {section} defined twice: {sorted(repeated)}")
@@ -281,7 +297,19 @@ def _parsed(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise SyntaxDescriptionError(f"{path.name}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SyntaxDescriptionError(f"{path.name}: no sections")
     return content
+
+
+def _located(value: Any, file: str, content: Any, path: list[Any]) -> Any:
+    """A value of a file with all mappings in it as entries that know their places."""
+    if isinstance(value, dict):
+        inner = {key: _located(item, file, content, [*path, key]) for key, item in value.items()}
+        return _Entry(inner, file, content, path)
+    if isinstance(value, list):
+        return [_located(item, file, content, [*path, number]) for number, item in enumerate(value)]
+    return value
 
 
 def _validate(documents: dict[str, Any], schema_path: Path) -> None:
@@ -357,20 +385,26 @@ def _value(value: Any) -> int | tuple[int, ...]:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _structure(name: str, entry: dict[str, Any]) -> Structure:
-    try:
-        nodes = _nodes(entry["syntax"], entry["clause"])
-    except Exception as error:
-        raise SyntaxDescriptionError(f"structure {name}: {error}") from error
+def _structure(name: str, entry: _Entry) -> Structure:
+    nodes = _nodes(entry["syntax"], entry["clause"])
     coded, persistent = entry.get("coded", False), entry.get("persistent", False)
     return Structure(name, entry["clause"], entry["title"], entry["about"], coded, persistent, nodes)
 
 
-def _nodes(entries: list[dict[str, Any]], clause: str) -> tuple[Node, ...]:
+def _nodes(entries: list[_Entry], clause: str) -> tuple[Node, ...]:
     return tuple(_node(entry, clause) for entry in entries)
 
 
-def _node(entry: dict[str, Any], clause: str) -> Node:
+def _node(entry: _Entry, clause: str) -> Node:
+    try:
+        return _made(entry, clause)
+    except SyntaxDescriptionError:
+        raise
+    except Exception as error:
+        raise entry.error(str(error)) from error
+
+
+def _made(entry: _Entry, clause: str) -> Node:
     if "element" in entry:
         return _element(entry, clause)
     if "let" in entry:
@@ -391,7 +425,7 @@ def _node(entry: dict[str, Any], clause: str) -> Node:
     return Call(entry["call"])
 
 
-def _element(entry: dict[str, Any], clause: str) -> Element:
+def _element(entry: _Entry, clause: str) -> Element:
     descriptor = _descriptor(entry["descriptor"])
     low, high = entry.get("range") or _natural_range(descriptor)
     return Element(
@@ -419,7 +453,7 @@ def _expressions(texts: list[Any]) -> tuple[Expression, ...]:
 def _descriptor(text: str) -> Descriptor:
     match = re.fullmatch(r"(u|s|b)\((.+)\)|(leb128)|ae\((\w+)(?:, *(.+))?\)", text)
     if match is None:
-        raise SyntaxDescriptionError(f"no such descriptor: {text}")
+        raise ValueError(f"no such descriptor: {text}")
     if match[3]:
         return Descriptor(text, "leb128", parse(0))
     if match[4]:
@@ -438,4 +472,4 @@ def _natural_range(descriptor: Descriptor) -> tuple[Any, Any]:
         return 0, 0
     if descriptor.binarisation == "flag":
         return 0, 1
-    raise SyntaxDescriptionError(f"an element with descriptor {descriptor.text} declares its range")
+    raise ValueError(f"an element with descriptor {descriptor.text} declares its range")

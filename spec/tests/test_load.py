@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +164,44 @@ def test_schema_names_the_element_and_the_key(tmp_path: Path, node: dict[str, An
         ({"element": "a", "descriptor": "leb128", "semantics": "x"}, "declares its range"),
         ({"let": "a", "value": "b ** 2"}, "Pow is not allowed"),
         ({"if": "b.c", "then": []}, "Attribute is not allowed"),
+        ({"let": "a"}, r"^one.yaml: structures/top/syntax/0 \(let a\): 'value' is missing$"),
+        ({"goto": "a"}, "'call' is missing"),
     ],
 )
-def test_what_no_schema_sees_is_refused_with_the_structure(
+def test_what_no_schema_sees_is_refused_with_its_place(
     tmp_path: Path, node: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SyntaxDescriptionError, match=f"structure top: .*{message}"):
+    with pytest.raises(SyntaxDescriptionError, match=r"^one\.yaml: structures/top/syntax/0") as refused:
         load.standard(with_node(tmp_path, node), validate=False)
+    assert re.search(message, str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "message"),
+    [
+        ("constants", {"A": {"clause": "1", "value": 1}}, "constants/A: 'about' is missing"),
+        ("types", {"t": {"min": 0, "about": "x"}}, "types/t: 'max' is missing"),
+        (
+            "structures",
+            {"top": {"clause": "1", "title": "t", "about": "x"}},
+            "structures/top: 'syntax' is missing",
+        ),
+        ("enumerations", {"e": {"0": {"about": "x"}}}, "enumerations/e/0: 'name' is missing"),
+        ("constraints", {"c": {"clause": "1", "about": "x"}}, "constraints/c: 'error' is missing"),
+    ],
+)
+def test_a_missing_key_is_named_without_a_schema_too(
+    tmp_path: Path, section: str, content: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SyntaxDescriptionError) as refused:
+        load.standard(write(tmp_path, **{section: content}), validate=False)
+    assert str(refused.value) == f"one.yaml: {message}"
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing yet", encoding="utf-8")
+    with pytest.raises(SyntaxDescriptionError, match=r"^empty\.yaml: no sections"):
+        load.standard(tmp_path, validate=False)
 
 
 def test_a_name_defined_in_two_files_is_refused(tmp_path: Path) -> None:
