@@ -128,11 +128,22 @@ class AccountingPort(FastReadPort):
     """§8.5.1 A FastReadPort that also counts the information spent on each value, in 1/256 bit.
 
     After the payload is read, `costs` has for each element an array of the shape of its values, or of one entry for
-    an element without subscripts.
+    an element without subscripts. `plain` has the bits of the elements outside it.
     """
 
     mode = "account"
     costs: Mapping[str, np.ndarray] = MappingProxyType({})
+
+    @functools.cached_property
+    def plain(self) -> dict[str, int]:
+        """§5.2 The bits of each element that stands outside coded payloads, of those read so far."""
+        return {}
+
+    def code(self, element: Element, index: tuple[int, ...], low: int, high: int) -> Any:
+        before = self.reader.position
+        value = super().code(element, index, low, high)
+        self.plain[element.name] = self.plain.get(element.name, 0) + self.reader.position - before
+        return value
 
     def counts(self, code: PayloadCode, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         self.costs = {

@@ -11,11 +11,21 @@ import numpy as np
 import spec
 from reference_decoder import Compiled, Decoder
 from reference_decoder.payload import AccountingPort
-from reference_decoder.units import UNIT_STRUCTURES, Unit, UnitReader, level_limits, peek_motion
+from reference_decoder.units import (
+    UNIT_STRUCTURES,
+    Unit,
+    UnitReader,
+    level_limits,
+    peek_motion,
+    widest_limits,
+)
 from spec.bits import BitReader
 from spec.ports import Observer, ReadPort, Values
+from spec.walk import walk
 
 _BIT = 256  # AccountingPort counts in 1/256 bit
+PAYLOAD_END = "end of the payload"
+"""§8.2.5 What a coded payload takes beyond the information in it: its last bytes and the rounding of the coder."""
 
 
 @dataclass
@@ -121,6 +131,7 @@ class Account:
     used: Mapping[str, int]
     by_frame: list[FrameBits]
     by_part: list[tuple[str, float]]  # bits of the root's translation, of each joint, of each expression
+    by_element: list[tuple[str, float]]  # bits of the motion units, all of them
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -142,15 +153,17 @@ def account(data: bytes) -> Account:
         _used(data, decoder.avatar) | _generator_used(decoder),
         [row for unit in motion for row in unit.frames(decoder.avatar["joint_count"])],
         _by_part(decoder, motion),
+        _by_element(motion),
         level_limits(spec.standard(), decoder.sequence["level"]) if decoder.sequence else {},
     )
 
 
 @dataclass
 class _MotionCosts:
-    """§5.8 What the frames of one motion unit cost, in 1/256 bit."""
+    """§5.8 What the frames of one motion unit cost, in 1/256 bit; `elements` has the bits of its elements."""
 
     unit: Unit
+    elements: Mapping[str, float]
     first: int
     key: bool
     components: np.ndarray  # (F, C): by component of the pose
@@ -172,18 +185,19 @@ def _motion_costs(data: bytes, ports: Sequence[AccountingPort]) -> list[_MotionC
     """§5.8 Of every motion unit that was read, in order."""
     units = {unit.payload_end: unit for unit in UnitReader(data) if unit.type == "motion"}
     return [
-        _unit_costs(units[port.reader.end // 8], port)
+        _unit_costs(data, units[port.reader.end // 8], port)
         for port in ports
         if port.costs and port.reader.end // 8 in units
     ]
 
 
-def _unit_costs(unit: Unit, port: AccountingPort) -> _MotionCosts:
+def _unit_costs(data: bytes, unit: Unit, port: AccountingPort) -> _MotionCosts:
     """§5.8 By what the arrays of its elements are indexed with: frame and component, frame, or neither."""
     v, standard = port.values, spec.standard()
     count = v["frame_count"] + 1
     costs = _MotionCosts(
         unit,
+        _elements(data, unit, port),
         v["first_frame"],
         bool(v["key_flag"]),
         np.zeros((count, v["component_count"]), np.int64),
@@ -198,6 +212,27 @@ def _unit_costs(unit: Unit, port: AccountingPort) -> _MotionCosts:
         else:
             costs.rest += cost.sum(axis=1)
     return costs
+
+
+def _elements(data: bytes, unit: Unit, port: AccountingPort) -> dict[str, float]:
+    """§5.3 The bits of the elements of a unit that `port` has read, its header and checksum included."""
+    standard = spec.standard()
+    header = AccountingPort(standard, {**widest_limits(standard)}, BitReader(data, 8 * unit.start), {})
+    walk(standard, "unit_header", header)
+    found: dict[str, float] = {**header.plain, **port.plain}
+    found |= {name: int(costs.sum()) / _BIT for name, costs in port.costs.items()}
+    if unit.end > unit.payload_end:
+        found["unit_checksum"] = 8 * (unit.end - unit.payload_end)
+    return found | {PAYLOAD_END: 8 * (unit.end - unit.start) - sum(found.values())}
+
+
+def _by_element(motion: Sequence[_MotionCosts]) -> list[tuple[str, float]]:
+    """§5.8 (name, bits) of the elements of motion units, the most expensive first, and of the ends of payloads."""
+    total: dict[str, float] = {}
+    for unit in motion:
+        for name, bits in unit.elements.items():
+            total[name] = total.get(name, 0.0) + bits
+    return sorted(total.items(), key=lambda entry: -entry[1])
 
 
 def _by_part(decoder: Decoder, motion: Sequence[_MotionCosts]) -> list[tuple[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -23,7 +24,8 @@ class Expected(Protocol):
     """What the stages of frames should be: digests, or all their bytes if `whole`.
 
     `frames` are those that it has all that it has to say of, which must then be those of the stream; None
-    if it speaks of some only. `unknown` are the stages it names that the standard does not have.
+    if it speaks of some only. `unknown` are the stages it names that the standard does not have, `usual` those that
+    it has of its frames: where it lacks one that the stream's frame has, that is a difference.
     """
 
     whole: ClassVar[bool]
@@ -33,6 +35,9 @@ class Expected(Protocol):
 
     @property
     def unknown(self) -> Set[str]: ...
+
+    @property
+    def usual(self) -> Set[str]: ...
 
     def stages(self, frame: int) -> Mapping[str, bytes]:
         """What is known of a frame, by stage."""
@@ -52,7 +57,15 @@ class Digests:
 
     @property
     def unknown(self) -> Set[str]:
-        return {stage for stages in self.by_frame.values() for stage in stages} - set(stage_names())
+        return self._named - set(stage_names())
+
+    @property
+    def usual(self) -> Set[str]:
+        return frozenset() if self.some else self._named
+
+    @cached_property
+    def _named(self) -> Set[str]:
+        return {stage for stages in self.by_frame.values() for stage in stages}
 
     def stages(self, frame: int) -> Mapping[str, bytes]:
         return self.by_frame.get(frame, {})
@@ -71,7 +84,11 @@ class Folder:
 
     @property
     def unknown(self) -> Set[str]:
-        return {file.suffix[1:] for file in self._files()} - set(stage_names())
+        return self.usual - set(stage_names())
+
+    @cached_property
+    def usual(self) -> Set[str]:
+        return {file.suffix[1:] for file in self._files()}
 
     def _files(self) -> list[Path]:
         return [file for file in self.path.glob("*.*") if file.stem.isdecimal()]
@@ -94,6 +111,10 @@ class Frames:
     @property
     def frames(self) -> Set[int]:
         return self.by_frame.keys()
+
+    @property
+    def usual(self) -> Set[str]:
+        return set(self.wanted)
 
     def stages(self, frame: int) -> Mapping[str, bytes]:
         if frame not in self.by_frame:
@@ -161,13 +182,17 @@ def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[li
     """The stages of a frame that were compared, and the first difference, in order of dependence."""
     should = expected.stages(frame.index)
     frame = fresh(frame)
-    compared = []
-    for stage in possible(frame, (name for name in stage_names() if name in should), camera):
+    compared: list[str] = []
+    named = [stage for stage in stage_names() if stage in should or stage in expected.usual]
+    for stage in possible(frame, named, camera):
+        if stage not in should:
+            about = f"missing: the other side has no {stage} of frame {frame.index}"
+            return compared, Difference(frame.index, stage, _about(stage), about)
         compared.append(stage)
         found = frame.stage_bytes(stage, camera)
         kept = found if expected.whole else hashlib.sha256(found).digest()[:DIGEST_BYTES]
         if kept != should[stage]:
-            where = (
+            place = (
                 locate(
                     stage,
                     found,
@@ -178,7 +203,7 @@ def compare(frame: Frame, expected: Expected, camera: Camera | None) -> tuple[li
                 if expected.whole
                 else f"digest {kept.hex()}, expected {should[stage].hex()}"
             )
-            return compared, Difference(frame.index, stage, _about(stage), where)
+            return compared, Difference(frame.index, stage, _about(stage), place)
     return compared, None
 
 

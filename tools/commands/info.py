@@ -30,7 +30,7 @@ def info(file: Path, bits: bool, plot: Path | None, as_json: bool) -> int:
     That is: the headers in words, how much of its level the stream uses, the bytes by layer, and inside
     coded payloads by element. The bytes of an element are the information that the entropy coder spent on
     it. With --bits, motion is also shown frame by frame, key frames marked, and by joint and expression: what
-    to make coarser, or to send less often.
+    to make coarser, or to send less often. All bits of motion units are also shown by element.
 
     \b
     Examples:
@@ -92,6 +92,7 @@ def details(found: Account) -> dict[str, Any]:
     return {
         "bits_by_frame": [frame.as_dict() for frame in found.by_frame],
         "bits_by_part": [{"part": name, "bits": round(bits, 1)} for name, bits in found.by_part],
+        "bits_by_element": [{"element": name, "bits": round(bits, 1)} for name, bits in found.by_element],
     }
 
 
@@ -186,6 +187,13 @@ def show_bits(found: Account) -> None:
     ]
     title = "\nmotion by part of the pose" + f", the first {_PARTS}" * (len(found.by_part) > _PARTS)
     terminal.table(title, ("part", "bits>", "bits/frame>", "share>", ""), parts)
+    elements = [
+        (name, f"{bits:.0f}", f"{bits / len(frames):.2f}", f"{bits / total:.1%}")
+        for name, bits in found.by_element
+    ]
+    terminal.table(
+        "\nall bits of motion units by element", ("element", "bits>", "bits/frame>", "share>"), elements
+    )
 
 
 def shortened(names: list[str], limit: int = 12) -> str:

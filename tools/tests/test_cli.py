@@ -190,6 +190,17 @@ def test_info_bits_add_up(hga: Run, stream: Path) -> None:
     assert parts.keys() == {"translation of the root", "pelvis", "spine1", "head", "jawOpen", "smile"}
     for group, names in {"root": ["translation of the root"], "joints": found["joint_names"]}.items():
         assert sum(frame[group] for frame in frames) == pytest.approx(sum(parts[n] for n in names), abs=1)
+    elements = {entry["element"]: entry["bits"] for entry in found["bits_by_element"]}
+    units, whole = motion["units"], 8 * motion["size"]
+    assert sum(elements.values()) == pytest.approx(whole, abs=1)
+    one_each = dict.fromkeys(("key_flag", "several_flag", "unit_checksum_flag", "unit_layer_flag"), 1)
+    fixed = one_each | {"unit_reserved_bit": 1, "unit_type": 5, "group_shift": 2, "unit_order": 4}
+    fixed |= {"unit_size": 8, "frame_count": 8, "first_frame": 8, "unit_checksum": 32}
+    assert {name: elements[name] for name in fixed} == {name: n * units for name, n in fixed.items()}
+    assert elements.keys() - fixed.keys() == {
+        *("step_shift", "residual_magnitude", "residual_sign", "end of the payload")
+    }
+    assert 0 <= elements["end of the payload"] < 32 * units
     text = hga("info", stream, "--bits").stdout
     assert "bits by frame; ^ key frame" in text and "^  ^" in text.splitlines() and "jawOpen" in text
 
@@ -306,6 +317,24 @@ def test_verify_counts_frames_that_one_side_lacks(hga: Run, stream: Path, tmp_pa
     result = hga("verify", stream, "--against", mine, "--json")
     assert result.exit_code == 1 and json.loads(result.stdout)["difference"]["frame"] == 9
     assert json.loads(result.stdout)["stages_compared"] == {"pose": FRAMES}
+
+
+def test_verify_names_a_stage_that_the_other_side_lacks(hga: Run, stream: Path, tmp_path: Path) -> None:
+    """Lines of pose alone are a decoder's right; one frame of them without its joints is a difference."""
+    printed = lines(hga("decode", stream, "--json", "--stages", "pose,joints").stdout)
+    del printed[2]["digests"]["joints"]
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("".join(json.dumps(line) + "\n" for line in printed))
+    result = hga("verify", stream, "--against", mine)
+    assert result.exit_code == 1
+    assert "frame 2 differs first in joints" in result.stdout
+    assert "missing: the other side has no joints of frame 2" in result.stdout
+    folder = tmp_path / "stages"
+    hga("decode", stream, "--stages", "pose,joints", "-o", folder)
+    (folder / "000001.joints").unlink()
+    found = json.loads(hga("verify", stream, "--against", folder, "--json").stdout)
+    assert (found["difference"]["frame"], found["difference"]["stage"]) == (1, "joints")
+    assert found["stages_compared"] == {"pose": 2, "joints": 1}
 
 
 def test_verify_names_stages_that_it_does_not_know(hga: Run, stream: Path, tmp_path: Path) -> None:
