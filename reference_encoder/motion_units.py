@@ -17,9 +17,10 @@ from reference_encoder.quantise import Settings
 from reference_encoder.units import unit
 
 FINEST, COARSEST = 2.0**-6, 2.0**8  # what rate control may multiply steps and tolerances by
-BISECTIONS = 12
-CLOSE = 0.98  # share of a target that is near enough
-FIRST_STEP = 0.0003  # m; where the search for a mean error begins
+TRIALS = 12
+CLOSE, AIM = 0.97, 0.985  # shares of a target: that is near enough, and that is aimed at
+FIRST_STEP = 0.0003  # m; the step that goes with the step of expressions in a search for a mean error
+STEP_OF_ERROR = 1.6  # of the motion to the mean error it makes, where the search begins
 BEST_GROUPS = 7  # effort from which on groups of several sizes are tried
 
 
@@ -92,32 +93,46 @@ def check_control(settings: Settings) -> None:
 def _controlled(model: MotionModel, settings: Settings, room: float, code: Job) -> Coded:
     """The motion at its settings; with a bit rate or a mean error to be met, at the finest that meet it."""
     if settings.bitrate:
-        return _sought(settings, lambda coded: coded.size / room, code, coarser_is_less=True)
+        return _sought(settings, lambda coded: coded.size / room, code, 1.0, coarser_is_less=True)
     if settings.mean_error:
-        first = replace(settings, motion_step=FIRST_STEP, mean_error=0.0)
         wanted = settings.mean_error
         return _sought(
-            first, lambda coded: mean_joint_error(model, coded.poses) / wanted, code, coarser_is_less=False
+            replace(settings, motion_step=FIRST_STEP, mean_error=0.0),
+            lambda coded: mean_joint_error(model, coded.poses) / wanted,
+            code,
+            wanted * STEP_OF_ERROR / FIRST_STEP,
+            coarser_is_less=False,
         )
     return code(settings)
 
 
-def _sought(settings: Settings, share: Callable[[Coded], float], code: Job, coarser_is_less: bool) -> Coded:
-    """By bisection what has a share of at most 1, and if possible at least `CLOSE`, of what is wanted."""
+def _sought(
+    settings: Settings, share: Callable[[Coded], float], code: Job, start: float, coarser_is_less: bool
+) -> Coded:
+    """What has a share of at most 1, and if possible at least `CLOSE`, of what is wanted, by the factor of `scaled`.
+
+    On logarithmic scales shares are nearly straight lines: from `start` on the next factor is where the line through
+    the last two points meets what is wanted, or the middle of what is left if that lies outside.
+    """
     low, high = np.log2(FINEST), np.log2(COARSEST)
+    here, slope = float(np.clip(np.log2(start), low, high)), -1.0 if coarser_is_less else 1.0
     best: Coded | None = None
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        found = code(scaled(settings, 2.0**middle))
+    last: tuple[float, float] | None = None
+    for _ in range(TRIALS):
+        found = code(scaled(settings, 2.0**here))
         now = share(found)
-        if now <= 1:
+        if now <= 1 and (best is None or now >= share(best)):
             best = found
-            if now >= CLOSE:
-                break
-        if (now > 1) == coarser_is_less:
-            low = middle
-        else:
-            high = middle
+        if CLOSE <= now <= 1:
+            break
+        low, high = (here, high) if (now > 1) == coarser_is_less else (low, here)
+        excess = float(np.log2(max(now, 1e-9) / AIM))
+        if last is not None and (excess - last[1]) * (here - last[0]) * slope > 0:
+            slope = (excess - last[1]) / (here - last[0])
+        last = here, excess
+        here -= excess / slope
+        if not low < here < high:
+            here = (low + high) / 2
     return best or code(scaled(settings, COARSEST if coarser_is_less else FINEST))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ PEERS = Path(__file__).parent / "content" / "peers"
 CLIPS = Path(__file__).parent / "content" / "data"
 AT_MOST = Settings(motion_quantum=0.9, motion_lambda=0.3)
 """Best where only the largest error counts; the encoder's own default makes the mean error smaller too."""
+_RUNS = 5
 ACL_PRECISION = "0.001"  # metres: ACL's usual setting
 
 
@@ -40,7 +43,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Row:
-    """One clip: bytes of its motion units, errors in millimetres, seconds to encode and to decode the stream."""
+    """One clip: bytes of its motion units, errors in millimetres, processor seconds to encode and decode the stream."""
 
     clip: str
     frames: int
@@ -55,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Mode:
-    """All clips together in one way of coding; errors in millimetres, speeds on one thread of the slowest clip."""
+    """All clips in one way of coding; errors in millimetres, speeds of the slowest clip per processor second."""
 
     name: str
     random_access: float  # seconds between random access points, 0 for one key unit
@@ -66,6 +69,7 @@ class Mode:
     joint_max: float
     encoded_per_s: float
     decoded_per_s: float
+    clips: list[Row]
 
     @classmethod
     def of(cls, name: str, random_access: float, rows: Sequence[Row]) -> Mode:
@@ -81,6 +85,7 @@ class Mode:
             max(row.joint_max for row in rows),
             min(row.frames / row.encoding for row in rows),
             min(row.frames / row.decoding for row in rows),
+            list(rows),
         )
 
 
@@ -95,9 +100,11 @@ class TrackPoint:
     weight_max: float
 
 
-MODES = {"long units": (0, 128), "groups of 2": (1, 128), "groups of 4": (2, 128), "one frame a unit": (0, 1)}
+LONG, LOW_DELAY = "long units", "one frame a unit"
+MODES = {LONG: (0, 128), "groups of 2": (1, 128), "groups of 4": (2, 128), LOW_DELAY: (0, 1)}
 """§7.5.2 (group_shift, frames_per_unit) of each way of coding that is compared."""
 MEAN_ERRORS = (0.3, 1.0, 3.0)  # mm
+HGC_AVATAR = 646.0  # B/frame of that codec's own coder of poses, the mean of its four subjects
 WEIGHT_STEPS = (1.2, 4.0, 12.0)  # thousandths; a uniform error has a quarter of its step in the mean
 
 Progress = Callable[[str, int, int], None]
@@ -106,24 +113,52 @@ Progress = Callable[[str, int, int], None]
 def measure_modes(clips: Sequence[str] = (), progress: Progress = lambda *_: None) -> list[Mode]:
     """Every mode at no larger errors than ACL's at 1 mm, with one key unit and with one a second."""
     jobs = [(access, name) for access in (0.0, 1.0) for name in MODES]
-    found = []
+    counted, found = _counted(progress, "modes of motion", len(jobs), clips), []
     for access, name in jobs:
         shift, longest = MODES[name]
         chosen = replace(AT_MOST, group_shift=shift)
         rows = measure_motion(clips, random_access=access, frames_per_unit=longest, settings=chosen)
-        found.append(Mode.of(name, access, list(rows)))
-        progress("modes of motion", len(found), len(jobs))
+        found.append(Mode.of(name, access, list(counted(rows))))
     return found
+
+
+def _counted(
+    progress: Progress, what: str, jobs: int, clips: Sequence[str]
+) -> Callable[[Iterator[Row]], Iterator[Row]]:
+    """Passes the rows of so many jobs on and tells `progress` how many there were, of all that there will be."""
+    total, done = jobs * (len(clips) or len(acl())), itertools.count(1)
+
+    def counted(rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            progress(what, next(done), total)
+            yield row
+
+    return counted
+
+
+def summary(modes: Sequence[Mode]) -> dict[str, float]:
+    """What the modes come to: shares of ACL's and of HGC-Avatar's bytes, and what low delay costs over groups."""
+    by_name = {(mode.name, mode.random_access): mode for mode in modes}
+    groups = min(
+        mode.bytes for mode in modes if mode.name not in (LONG, LOW_DELAY) and not mode.random_access
+    )
+    long = by_name[LONG, 0.0]
+    return {
+        "to_acl": long.ratio,
+        "to_acl_with_a_key_a_second": by_name[LONG, 1.0].ratio,
+        "low_delay_to_best_groups": by_name[LOW_DELAY, 0.0].bytes / groups,
+        "to_hgc_avatar": long.bytes / long.frames / HGC_AVATAR,
+    }
 
 
 def measure_means(clips: Sequence[str] = (), progress: Progress = lambda *_: None) -> list[Mode]:
     """Bytes at mean errors of the joints, by rate control, in long units and in groups of 4; one key unit."""
-    jobs = [(mean, name) for mean in MEAN_ERRORS for name in ("long units", "groups of 4")]
-    found = []
+    jobs = [(mean, name) for mean in MEAN_ERRORS for name in (LONG, "groups of 4")]
+    counted, found = _counted(progress, "mean errors of motion", len(jobs), clips), []
     for mean, name in jobs:
         chosen = Settings(mean_error=mean / 1000, group_shift=MODES[name][0])
-        found.append(Mode.of(f"{name}, {mean:g} mm", 0.0, list(measure_motion(clips, settings=chosen))))
-        progress("mean errors of motion", len(found), len(jobs))
+        rows = list(counted(measure_motion(clips, settings=chosen)))
+        found.append(Mode.of(f"{name}, {mean:g} mm", 0.0, rows))
     return found
 
 
@@ -198,6 +233,7 @@ def measure_motion(
     `random_access` is in seconds, 0 for one key unit at the start. `settings` gives whatever is not a limit.
     """
     avatar = skeleton_avatar()
+    _load_compiled()
     for peer in acl():
         if clips and peer.clip not in clips:
             continue
@@ -213,15 +249,23 @@ def measure_motion(
         yield _measured(peer, avatar, motion, chosen)
 
 
+@cache
+def _load_compiled() -> None:
+    """Codes a short motion, so that what is measured next does not wait for compiled code."""
+    avatar = skeleton_avatar()
+    still = Motion(np.zeros((9, avatar.rig.count, 3)), np.zeros((9, 3)), np.zeros((9, 0)), Fraction(30))
+    list(Decoder(encode(avatar, still, Settings(group_shift=1))).frames())
+
+
 def _measured(peer: Peer, avatar: Avatar, motion: Motion, settings: Settings) -> Row:
-    start = time.perf_counter()
+    start = time.process_time()
     data = encode(avatar, motion, settings, names=False)
-    encoding = time.perf_counter() - start
+    encoding = time.process_time() - start
     decoding = float("inf")
-    for _ in range(2):  # the first one may load compiled code
-        start = time.perf_counter()
+    for _ in range(_RUNS):
+        start = time.process_time()
         poses = np.array([frame.pose for frame in Decoder(data, strict=True).frames()])
-        decoding = min(decoding, time.perf_counter() - start)
+        decoding = min(decoding, time.process_time() - start)
     joint, shell = pose_errors(avatar, motion, poses)
     return Row(
         peer.clip,

@@ -219,11 +219,19 @@ def _show_motion(part: dict[str, Any]) -> None:
             f"{clip['encoding']:.2f}",
             f"{clip['decoding']:.2f}",
         )
-        for clip in part["clips"]
+        for clip in part["modes"][0]["clips"]
     ]
     title = f"motion at ACL's errors: {part['kbit_per_s']:.1f} kbit/s"
     terminal.table(title, (*columns, "encode s>", "decode s>"), rows)
     _show_modes("at ACL's errors", part["modes"])
+    found = part["summary"]
+    lines = (
+        ("long units over ACL", f"{found['to_acl']:.3f}"),
+        ("with a key unit each second", f"{found['to_acl_with_a_key_a_second']:.3f}"),
+        ("one frame a unit over the best groups", f"{100 * found['low_delay_to_best_groups'] - 100:+.1f} %"),
+        ("B/frame over the 646 of HGC-Avatar's coder", f"{found['to_hgc_avatar']:.3f}"),
+    )
+    terminal.table("motion, what it comes to", ("", ">"), lines)
     _show_modes("at mean errors of the joints", part["means"])
     points = [
         (

@@ -17,6 +17,7 @@ from tools.bench_rd_motion import (
     pose_errors,
     rate,
     skeleton_avatar,
+    summary,
 )
 
 
@@ -48,12 +49,22 @@ def test_a_clip_at_the_errors_of_the_peer(random_access: float, share: float) ->
     assert rate([row]) == pytest.approx(row.bytes * 8 * 30 / 1000 / 44)
 
 
+def acl_bytes(clip: str) -> int:
+    return next(peer.bytes for peer in acl() if peer.clip == clip)
+
+
 def test_modes_and_mean_errors_of_a_clip() -> None:
     """Units of one frame cost at most 15 % more than the best of hierarchical groups; errors come out as asked for."""
     modes = {(mode.name, mode.random_access): mode for mode in measure_modes(["cmu_02_03_run_jog"])}
     for access in (0.0, 1.0):
         grouped = min(modes[f"groups of {n}", access].bytes for n in (2, 4))
         assert modes["long units", access].bytes < modes["one frame a unit", access].bytes < 1.15 * grouped
+    found = summary(list(modes.values()))
+    assert found["to_acl"] == modes["long units", 0.0].bytes / acl_bytes("cmu_02_03_run_jog")
+    assert found["to_hgc_avatar"] == pytest.approx(modes["long units", 0.0].bytes / 44 / 646)
+    assert (
+        found["to_acl_with_a_key_a_second"] > found["to_acl"] and 1 < found["low_delay_to_best_groups"] < 1.15
+    )
     means = measure_means(["cmu_02_03_run_jog"])
     assert [mode.joint_mean for mode in means] == pytest.approx([0.3, 0.3, 1, 1, 3, 3], rel=0.04)
     assert means[0].bytes > means[2].bytes > means[4].bytes
