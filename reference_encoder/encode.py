@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,29 +40,51 @@ def encode(
     Raises ContentError where the content does not fit the format or the motion does not fit the avatar.
     """
     settings = settings or Settings()
+    several = encodings(
+        avatar, motion, settings, (settings.random_access,), cameras, description, names, progress
+    )
+    return next(several)
+
+
+def encodings(
+    avatar: Avatar,
+    motion: Motion,
+    settings: Settings,
+    intervals: Sequence[float],
+    cameras: Sequence[Camera] = (),
+    description: str = "",
+    names: bool = True,
+    progress: Progress = lambda what, done, total: None,
+) -> Iterator[bytes]:
+    """§6.8 What `encode` gives with each of the intervals of random access, in seconds, for `random_access`.
+
+    The Gaussians are coded once, for the first of them.
+    """
     check_avatar(avatar)
     motion = motion.on(avatar)
     check_motion(avatar, motion)
     choose_level(counts(avatar))
     ready = prepared(avatar, motion, settings, progress)
-    avatar = ready.avatar
-    sequence, header = headers(avatar, motion, ready.steps, settings)
+    sequence, header = headers(ready.avatar, motion, ready.steps, settings)
     limits = level_limits(spec.standard(), sequence["level"])
-    model = motion_model(avatar, motion)
-    header["step_code"], motions = motion_stream(model, motion, settings, limits | header, progress)
-    known = limits | sequence | header
-    ready = refined(ready, known, settings, progress)
-    header |= step_elements(ready.steps)
-    known |= header
-    stream = [
-        unit("sequence", sequence, {}, checksum=settings.checksums),
-        unit("avatar", header, limits, checksum=settings.checksums),
-    ]
-    stream += metadata(avatar, cameras, description, names)
-    stream += structural_units(ready, known, settings, progress)
-    stream += motions
-    stream.append(unit("end", {"end_frame_count": motion.count}, {}, checksum=settings.checksums))
-    return b"".join(stream)
+    model = motion_model(ready.avatar, motion)
+    known, structural = limits | sequence | header, b""
+    for interval in intervals:
+        chosen = replace(settings, random_access=interval)
+        codes, motions = motion_stream(model, motion, chosen, limits | header, progress)
+        if not structural:
+            ready = refined(ready, known, settings, progress)
+            header |= step_elements(ready.steps)
+            structural = b"".join(structural_units(ready, known | header, settings, progress))
+        stream = [
+            unit("sequence", sequence, {}, checksum=settings.checksums),
+            unit("avatar", {**header, "step_code": codes}, limits, checksum=settings.checksums),
+            *metadata(ready.avatar, cameras, description, names),
+            structural,
+            *motions,
+            unit("end", {"end_frame_count": motion.count}, {}, checksum=settings.checksums),
+        ]
+        yield b"".join(stream)
 
 
 def check_motion(avatar: Avatar, motion: Motion) -> None:

@@ -151,8 +151,9 @@ def rd(
 
     Static: PSNR of the object's pixels, 8 cameras on a ring at 512x512, of the integer render of what
     was decoded against the float64 render of the original. Motion: bytes at no larger errors than
-    ACL's. Expressions: the whole head against zstd -19 of its 16-bit arrays. Only if asked for: what each
-    level of effort saves at equal quality, and what priority does for a face at equal bytes.
+    ACL's, and at mean errors, with the frames coded a second of processor time. Expressions: the whole
+    head against zstd -19 of its 16-bit arrays. Only if asked for: what each level of effort saves at equal
+    quality, and what priority does for a face at equal bytes.
 
     \b
     Examples:
@@ -253,22 +254,18 @@ def _motion(progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """{"motion": the nine clips that ACL's table has, in every mode and at mean errors, and a track of a face}"""
     from dataclasses import asdict
 
-    from tools.bench_rd_motion import acl, measure_means, measure_modes, measure_motion, measure_track, rate
+    from tools.bench_rd_motion import measure_means, measure_modes, measure_track, rate, summary
     from tools.content import head_track
 
-    rows = []
-    for row in measure_motion():
-        rows.append(row)
-        progress("motion", len(rows), len(acl()))
+    modes = measure_modes(progress=progress)
     found: dict[str, list[Any]] = {
-        "clips": rows,
-        "modes": measure_modes(progress=progress),
+        "modes": modes,
         "means": measure_means(progress=progress),
         "track": list(measure_track(head_track())),
     }
     return {
         "motion": {name: [asdict(row) for row in part] for name, part in found.items()}
-        | {"kbit_per_s": rate(rows)}
+        | {"kbit_per_s": rate(modes[0].clips), "summary": summary(modes)}
     }
 
 
@@ -300,6 +297,7 @@ def stream(
     total           all bytes over the duration
     1st bytes       what must arrive before the first picture: headers, Gaussians, expressions, one motion unit
     steady          the motion after the first frame
+    encode          seconds; the second stream of a content has the Gaussians of the first
     frame, picture  milliseconds on one thread to decode those bytes to the first frame, and to draw it at 512x512
 
     \b

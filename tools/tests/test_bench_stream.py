@@ -10,9 +10,9 @@ import pytest
 
 from reference_decoder import Decoder
 from reference_decoder.units import UnitReader
-from reference_encoder.encode import encode
+from reference_encoder.encode import encode, encodings
 from reference_encoder.quantise import Settings
-from tools.bench_stream import MODES, Subject, first_times, measure_stream, subjects
+from tools.bench_stream import MODES, Subject, first_times, measure_streams, measured, subjects
 from tools.encoding import open_motion
 from tools.parameters import Span
 from tools.tests.conftest import FRAMES, Run, small_avatar
@@ -27,9 +27,8 @@ def subject(content: Path) -> Subject:
 
 
 def test_rates_are_those_of_the_bytes(subject: Subject) -> None:
-    settings = replace(FAST, random_access=0.1)
-    row = measure_stream(subject, "often", settings)
-    data = encode(subject.avatar, subject.motion, settings)
+    data = encode(subject.avatar, subject.motion, replace(FAST, random_access=0.1))
+    row = measured(subject, "often", data, 1.0)
     first, second = (unit for unit in UnitReader(data) if unit.type == "motion")
     assert (row.frames, row.bytes, row.first_bytes) == (FRAMES, len(data), first.end)
     assert row.total_kbit_s == pytest.approx(len(data) * 8 * 30 / FRAMES / 1000)
@@ -39,12 +38,24 @@ def test_rates_are_those_of_the_bytes(subject: Subject) -> None:
 
 
 def test_the_first_bytes_are_enough_for_the_first_frame(subject: Subject) -> None:
-    row = measure_stream(subject, "", FAST)
     data = encode(subject.avatar, subject.motion, FAST)
+    row = measured(subject, "", data, 1.0)
     assert next(Decoder(data[: row.first_bytes], strict=True).frames()).index == 0
     assert not list(Decoder(data[: row.first_bytes - 1]).frames())
     decoded, drawn = first_times(data[: row.first_bytes], subject)
     assert 0 < decoded < drawn
+
+
+def test_the_gaussians_of_a_subject_are_coded_once_for_all_modes(subject: Subject) -> None:
+    """Streams that share them are those that `encode` gives for each mode alone."""
+    told: list[str] = []
+    rows = list(measure_streams([subject], FAST, lambda what, done, total: told.append(what)))
+    alone = [encode(subject.avatar, subject.motion, replace(FAST, random_access=each)) for _, each in MODES]
+    assert list(encodings(subject.avatar, subject.motion, FAST, [each for _, each in MODES])) == alone
+    assert [(row.mode, row.bytes) for row in rows] == [
+        (mode, len(data)) for (mode, _), data in zip(MODES, alone, strict=True)
+    ]
+    assert "small: Gaussians" in told and told.count("streams") == 2
 
 
 def test_the_shipped_subjects_last_ten_seconds() -> None:
