@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from reference_encoder.training.trainer import (
     Model,
     Trainer,
     TrainSettings,
+    generator_trained,
     load_checkpoint,
     load_model,
     topology_of,
@@ -41,15 +43,19 @@ class Choices:
     map_bits: int = 7
     channels: int = 16
     heads: str = "position,colour"
-    rate: float = 2e-5
+    rate: float = 3e-3
+    squared: float = 2.0
+    learning_rate: float = 1e-3
+    canonical_rate: float = 1.0
     face_attention: float = 0.0
     lpips: float = 0.0
     prune: float = 0.0
+    quantised: bool = True
     renderer: str = "auto"
     seed: int = 1
 
     def topology(self, motion: Motion) -> Topology:
-        """Levels down to maps of 8 texels; twice the channels every two levels, modulated where maps are small.
+        """Levels down to maps of 8 texels; twice the channels every two levels, modulated but at the finest.
 
         Inputs are seen from the first joint that turns in the motion.
         """
@@ -58,11 +64,11 @@ class Choices:
             if name not in HEADS:
                 raise ContentError(f"--heads: {name!r} is not one of {', '.join(HEADS)}")
         levels = max(2, self.map_bits - 2)
-        start = min(2, levels - 1)
+        start, styled = min(2, levels - 1), 1
         widths = tuple(
             min(4 * self.channels, round(self.channels * 2 ** (level / 2))) for level in range(levels)
         )
-        modulated = tuple(int(level >= start) for level in range(levels))
+        modulated = tuple(int(level >= styled) for level in range(levels))
         ordered = tuple(name for name in HEADS if name in heads)
         return Topology(
             self.map_bits, start, widths[start:], widths, modulated, 2 * self.channels, ordered,
@@ -83,18 +89,26 @@ def train(
     output: Path,
     choices: Choices,
     resume: bool,
+    start: Path | None,
     previews: int,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Trains, draws, scores; returns what the command prints. Raises ContentError and OSError."""
+    """Trains, draws, scores; returns what the command prints. Raises ContentError and OSError.
+
+    `resume` goes on where the checkpoint in `output` stands, `start` begins with the model of another folder.
+    """
     backend, views = splatter(choices.renderer), load_multi_view(data)
-    template = load_avatar(avatar or data / "avatar.npz")
-    state = load_checkpoint(output / "checkpoint.pt") if resume else None
     torch.manual_seed(choices.seed)
-    topology = topology_of(state) if state else choices.topology(views.motion)
-    model = Model(template, views, topology, backend.device)
-    trainer = Trainer(model, views, backend, choices.settings(), state)
-    if trainer.step == trainer.total == choices.canonical_steps:
+    state = load_checkpoint(output / "checkpoint.pt") if resume else None
+    if start is not None and state is None:
+        trainer = _forked(start, output, views, backend, choices)
+    else:
+        topology = topology_of(state) if state else choices.topology(views.motion)
+        template = load_avatar(avatar or data / "avatar.npz")
+        model = Model(template, views, topology, backend.device)
+        trainer = Trainer(model, views, backend, choices.settings(), state)
+    model = trainer.model
+    if not choices.steps and trainer.step == trainer.total:
         trainer.start_generator(output, progress)
     while trainer.step < trainer.total:
         trainer.run(output, progress, min(trainer.step + _PREVIEWS_EVERY, trainer.total))
@@ -111,6 +125,19 @@ def train(
         "weights_kb": kilobytes,
         "note": "; ".join(filter(None, (summary, trainer.lpips_note, note))),
     }
+
+
+def _forked(start: Path, output: Path, views: MultiView, backend: Splatter, choices: Choices) -> Trainer:
+    """New training of what another one left: of its generator too, if that had been trained."""
+    state = load_checkpoint(start / "checkpoint.pt")
+    begun = generator_trained(state)
+    if begun and choices.canonical_steps:
+        raise ContentError(f"{start.name} has a trained generator: use --canonical-steps 0")
+    if begun:
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.copy(start / "canonical.npz", output / "canonical.npz")
+    model = load_model(start, views, backend.device)
+    return Trainer(model, views, backend, choices.settings(), begun=begun)
 
 
 def stream(data: Path, output: Path, progress: Callable[[str, int, int], None]) -> bytes:
@@ -146,6 +173,6 @@ def _preview(output: Path, views: MultiView, model: Model, backend: Splatter, co
         scores.drawer(still, views, backend, generator=False),
         scores.drawer(model, views, backend, generator=True),
         shown,
-        crop=0.8,
+        [views.view(*picture).mask > 0 for picture in shown],
     )
     report.save_picture(output / "preview.png", image)

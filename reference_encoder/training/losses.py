@@ -39,13 +39,14 @@ def ssim_map(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def picture_loss(
-    image: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, ssim_share: float
+    image: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, ssim_share: float, squared: float
 ) -> torch.Tensor:
-    """The mean of L1 and 1 - SSIM over pixels, by `weight` (H, W)."""
-    error = (1 - ssim_share) * (image - target).abs().mean(dim=2)
+    """L1 and 1 - SSIM, mixed, and so much of the squared error, summed over pixels by `weight` (H, W)."""
+    difference = image - target
+    error = ((1 - ssim_share) * difference.abs() + squared * difference**2).mean(dim=2)
     if ssim_share:
         error = error + ssim_share * (1 - ssim_map(image, target))
-    return (error * weight).sum() / weight.sum().clamp(min=1)
+    return (error * weight).sum()
 
 
 def lpips(device: torch.device) -> tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None, str]:

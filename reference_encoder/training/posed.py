@@ -18,7 +18,7 @@ from reference_encoder.splat_transform import sh_basis
 from reference_encoder.training.splatting import Splatter
 
 _OPAQUE = 1e-3  # opacities are kept this far from 0 and 1 where their logarithms are learned
-_CACHED_FRAMES = 400
+_CACHED_FRAMES = 1000  # about 4 MB each for 64,000 Gaussians
 _MOVED = 1e-3  # metres by which expressions move what counts as face
 
 
@@ -28,6 +28,17 @@ class Pose:
 
     blend: torch.Tensor  # (N, 3, 4)
     shift: torch.Tensor  # (N, 3) the expressions' displacement
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The Gaussians of one frame, where every camera sees them."""
+
+    means: torch.Tensor  # (N, 3)
+    turns: torch.Tensor  # (N, 3, 3) of the blends
+    factors: torch.Tensor  # (N, 3, 3)
+    opacities: torch.Tensor  # (N,)
+    sh: torch.Tensor  # (N, K, 3)
 
 
 @dataclass
@@ -61,6 +72,7 @@ class PosedAvatar(nn.Module):
         face[self._moved] = reach > _MOVED
         self.face = self._tensor(face)  # (N,) 1 for those of the face: those that expressions move
         self._shapes = avatar.expressions[:, self._moved].astype(np.float32)
+        self._fixed = ((-1, -1), self._axes)  # the factors of shapes that do not train, and for which state
         self.pose = lru_cache(_CACHED_FRAMES)(self._pose)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
@@ -86,42 +98,53 @@ class PosedAvatar(nn.Module):
         paint: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The image (H, W, 4) of a frame; with `paint` (N,) that grey in place of the colours."""
-        offsets, pose = offsets or Offsets(), self.pose(frame)
+        return self.draw(splatter, self.place(frame, offsets or Offsets()), camera, paint)
+
+    def place(self, frame: int, offsets: Offsets) -> Placed:
+        """§7.4 The Gaussians of a frame: offset, skinned."""
+        pose = self.pose(frame)
         position = self.position + pose.shift
         if offsets.position is not None:
             position = position + offsets.position
         turn = pose.blend[..., :3]
-        mean = (turn @ position[..., None])[..., 0] + pose.blend[..., 3]
+        mean = (turn * position[:, None]).sum(dim=2) + pose.blend[..., 3]
         opacity = torch.sigmoid(self.opacity)
         if offsets.opacity is not None:
             opacity = (opacity + offsets.opacity[:, 0]).clamp(0, 1)
-        if paint is None:
-            colour = self._colours(mean, turn, camera, offsets.colour)
-        else:
-            colour = paint[:, None].expand(-1, 3)
-        return splatter(mean, turn @ self._factors(offsets), opacity, colour, camera)
+        sh0 = self.sh0 if offsets.colour is None else self.sh0 + offsets.colour[:, None]
+        return Placed(
+            mean, turn, turn @ self._factors(offsets), opacity, torch.cat([sh0, self.sh_rest], dim=1)
+        )
+
+    def draw(
+        self, splatter: Splatter, placed: Placed, camera: FloatCamera, paint: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The image (H, W, 4) that a camera takes of a frame, as `render` has it."""
+        colour = self._colours(placed, camera) if paint is None else paint[:, None].expand(-1, 3)
+        return splatter(placed.means, placed.factors, placed.opacities, colour, camera)
 
     def _factors(self, offsets: Offsets) -> torch.Tensor:
         """§7.9 The shape factors (N, 3, 3) in the canonical pose: scaled, then turned by the offset."""
+        if offsets.scale is None and offsets.rotation is None and not self.log_scale.requires_grad:
+            state = self.log_scale._version, self.turn._version
+            if self._fixed[0] != state:
+                self._fixed = state, rotations(self.turn) @ (self._axes * self.log_scale.exp()[:, None])
+            return self._fixed[1].detach()
         size = self.log_scale.exp()
         if offsets.scale is not None:
             size = size * torch.exp2(offsets.scale)
         factors = rotations(self.turn) @ (self._axes * size[:, None])
         return factors if offsets.rotation is None else rotations(offsets.rotation) @ factors
 
-    def _colours(
-        self, mean: torch.Tensor, turn: torch.Tensor, camera: FloatCamera, offset: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _colours(self, placed: Placed, camera: FloatCamera) -> torch.Tensor:
         """§9.5 Colours seen from the camera; how the direction depends on the position is left out."""
-        sh0 = self.sh0 if offset is None else self.sh0 + offset[:, None]
-        sh = torch.cat([sh0, self.sh_rest], dim=1)
-        degree = round(sh.shape[1] ** 0.5) - 1
+        degree = round(placed.sh.shape[1] ** 0.5) - 1
         with torch.no_grad():
             eye = self._tensor(camera.rotation.T @ camera.translation)
-            direction = (turn.transpose(1, 2) @ (mean + eye)[..., None])[..., 0]
+            direction = (placed.turns * (placed.means + eye)[..., None]).sum(dim=1)
             unit = direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-9)
             basis = self._tensor(sh_basis(unit.cpu().numpy(), degree))
-        return (0.5 + (basis[..., None] * sh).sum(dim=1)).clamp(min=0)
+        return (0.5 + (basis[..., None] * placed.sh).sum(dim=1)).clamp(min=0)
 
     @torch.no_grad()
     def canonical(self) -> Avatar:

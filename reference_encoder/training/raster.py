@@ -29,19 +29,24 @@ class Blended:
         self.image = np.zeros((height, width, channels), splats.dtype)
         self.transmittance = np.ones((height, width), splats.dtype)
         self._last = np.full((height, width), -1, np.int64)
+        self._centres = np.arange(max(width, height)).astype(splats.dtype) + splats.dtype.type(0.5)
+        self._limits = np.array([ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN, 1, 0.5], splats.dtype)
         with PARALLEL:
-            self._starts, self._pairs = _bin(splats, order, width, height)
-            _blend_tiles(splats, self._starts, self._pairs, self.image, self.transmittance, self._last)
+            self._binned = _bin(splats, order, width, height)
+            _blend_tiles(
+                splats, *self._binned, self._centres, self._limits, self.image, self.transmittance, self._last
+            )
 
     def gradient(self, image: np.ndarray, transmittance: np.ndarray) -> np.ndarray:
         """The derivative of a loss by `splats`, from its derivatives by `image` and `transmittance`."""
-        parts = np.zeros((len(self._pairs), self.splats.shape[1]), self.splats.dtype)
+        pairs = self._binned[-1]
+        parts = np.zeros((len(pairs), self.splats.shape[1]), self.splats.dtype)
         with PARALLEL:
             _differentiate_tiles(
-                self.splats, self._starts, self._pairs, self.transmittance, self._last,
+                self.splats, *self._binned, self._centres, self._limits, self.transmittance, self._last,
                 np.ascontiguousarray(image), np.ascontiguousarray(transmittance), parts,
             )  # fmt: skip
-        return _gather(self._pairs, parts, np.zeros_like(self.splats))
+        return _gather(pairs, parts, np.zeros_like(self.splats))
 
 
 @njit(**jit.OPTIONS)
@@ -66,106 +71,120 @@ def _extent(splat, width, height):
 
 @njit(**jit.OPTIONS)
 def _bin(splats, order, width, height):
-    """For each tile, row by row, the Gaussians that reach it in the given order: starts (T + 1,), rows (P,)."""
+    """What each tile shows: boxes of pixels (N, 4), starts (T + 1,) of the tiles, row by row, in rows (P,).
+
+    The rows of a tile, which are Gaussians that reach it, are in the given order.
+    """
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     starts = np.zeros(columns * rows + 1, np.int64)
-    boxes = np.empty((len(order), 4), np.int64)
-    for k in range(len(order)):
-        x0, x1, y0, y1 = _extent(splats[order[k]], width, height)
-        boxes[k, 0], boxes[k, 1] = x0 // TILE, (x1 + TILE - 1) // TILE if x1 > x0 else 0
-        boxes[k, 2], boxes[k, 3] = y0 // TILE, (y1 + TILE - 1) // TILE if y1 > y0 else 0
-        for row in range(boxes[k, 2], boxes[k, 3]):
-            for column in range(boxes[k, 0], boxes[k, 1]):
-                starts[row * columns + column + 1] += 1
+    boxes = np.zeros((len(splats), 4), np.int32)
+    for k in order:
+        box = boxes[k]
+        box[0], box[1], box[2], box[3] = _extent(splats[k], width, height)
+        if box[1] > box[0]:
+            for row in range(box[2] // TILE, (box[3] + TILE - 1) // TILE):
+                for column in range(box[0] // TILE, (box[1] + TILE - 1) // TILE):
+                    starts[row * columns + column + 1] += 1
     starts = np.cumsum(starts)
     place, pairs = starts.copy(), np.empty(starts[-1], np.int64)
-    for k in range(len(order)):
-        for row in range(boxes[k, 2], boxes[k, 3]):
-            for column in range(boxes[k, 0], boxes[k, 1]):
-                tile = row * columns + column
-                pairs[place[tile]] = order[k]
-                place[tile] += 1
-    return starts, pairs
-
-
-@njit(inline="always")
-def _alpha(splat, x, y):
-    """The unclamped alpha of a Gaussian at a pixel's centre, and the offsets from its own."""
-    dx, dy = x + 0.5 - splat[CENTRE_X], y + 0.5 - splat[CENTRE_Y]
-    power = 0.5 * (splat[CONIC_A] * dx * dx + splat[CONIC_C] * dy * dy) + splat[CONIC_B] * dx * dy
-    return splat[OPACITY] * math.exp(-power), dx, dy
+    for k in order:
+        box = boxes[k]
+        if box[1] > box[0]:
+            for row in range(box[2] // TILE, (box[3] + TILE - 1) // TILE):
+                for column in range(box[0] // TILE, (box[1] + TILE - 1) // TILE):
+                    tile = row * columns + column
+                    pairs[place[tile]] = k
+                    place[tile] += 1
+    return boxes, starts, pairs
 
 
 @njit(parallel=True, **jit.OPTIONS)
-def _blend_tiles(splats, starts, pairs, image, transmittance, last):
+def _blend_tiles(splats, boxes, starts, pairs, centres, limits, image, transmittance, last):
+    """`centres` are those of pixels, `limits` the constants of clause 9, 1 and 0.5, in the type of `splats`."""
     height, width, channels = image.shape
     columns = (width + TILE - 1) // TILE
+    alpha_min, alpha_max, rest_min, one, half = limits
     for tile in prange(len(starts) - 1):
         left, top = tile % columns * TILE, tile // columns * TILE
         finished = np.zeros((TILE, TILE), np.bool_)
+        going_on = min(TILE, width - left) * min(TILE, height - top)
         for k in range(starts[tile], starts[tile + 1]):
-            splat = splats[pairs[k]]
-            x0, x1, y0, y1 = _extent(splat, width, height)
-            for y in range(max(y0, top), min(y1, top + TILE)):
-                for x in range(max(x0, left), min(x1, left + TILE)):
+            if going_on == 0:
+                break
+            splat, box = splats[pairs[k]], boxes[pairs[k]]
+            for y in range(max(box[2], top), min(box[3], top + TILE)):
+                dy = centres[y] - splat[CENTRE_Y]
+                for x in range(max(box[0], left), min(box[1], left + TILE)):
                     if finished[y - top, x - left]:
                         continue
-                    alpha = min(ALPHA_MAX, _alpha(splat, x, y)[0])
-                    if alpha < ALPHA_MIN:
+                    dx = centres[x] - splat[CENTRE_X]
+                    power = half * (splat[CONIC_A] * dx * dx + splat[CONIC_C] * dy * dy)
+                    alpha = min(alpha_max, splat[OPACITY] * math.exp(-power - splat[CONIC_B] * dx * dy))
+                    if alpha < alpha_min:
                         continue
                     before = transmittance[y, x]
-                    if before * (1 - alpha) < TRANSMITTANCE_MIN:
+                    if before * (one - alpha) < rest_min:
                         finished[y - top, x - left] = True
+                        going_on -= 1
                         continue
                     for channel in range(channels):
                         image[y, x, channel] += before * alpha * splat[COLOUR + channel]
-                    transmittance[y, x] = before * (1 - alpha)
+                    transmittance[y, x] = before * (one - alpha)
                     last[y, x] = k
 
 
 @njit(parallel=True, **jit.OPTIONS)
-def _differentiate_tiles(splats, starts, pairs, transmittance, last, by_image, by_transmittance, parts):
+def _differentiate_tiles(
+    splats, boxes, starts, pairs, centres, limits, transmittance, last, by_image, by_transmittance, parts
+):
     """One row of `parts` for each pair: the derivative by that Gaussian, over that tile's pixels.
 
     From the back, `behind` is the loss's derivative along all that a pixel shows behind the Gaussian.
     """
     height, width, channels = by_image.shape
     columns = (width + TILE - 1) // TILE
+    alpha_min, alpha_max, _, one, half = limits
     for tile in prange(len(starts) - 1):
         left, top = tile % columns * TILE, tile // columns * TILE
-        rest = np.empty((TILE, TILE))
-        behind = np.empty((TILE, TILE))
+        rest = np.empty((TILE, TILE), splats.dtype)
+        behind = np.empty((TILE, TILE), splats.dtype)
+        furthest = -1
         for y in range(top, min(top + TILE, height)):
             for x in range(left, min(left + TILE, width)):
                 rest[y - top, x - left] = transmittance[y, x]
                 behind[y - top, x - left] = transmittance[y, x] * by_transmittance[y, x]
-        for k in range(starts[tile + 1] - 1, starts[tile] - 1, -1):
-            splat, part = splats[pairs[k]], parts[k]
-            x0, x1, y0, y1 = _extent(splat, width, height)
-            for y in range(max(y0, top), min(y1, top + TILE)):
-                for x in range(max(x0, left), min(x1, left + TILE)):
+                furthest = max(furthest, last[y, x])
+        for k in range(furthest, starts[tile] - 1, -1):
+            splat, box, part = splats[pairs[k]], boxes[pairs[k]], parts[k]
+            for y in range(max(box[2], top), min(box[3], top + TILE)):
+                dy = centres[y] - splat[CENTRE_Y]
+                for x in range(max(box[0], left), min(box[1], left + TILE)):
                     if k > last[y, x]:
                         continue
-                    raw, dx, dy = _alpha(splat, x, y)
-                    alpha = min(ALPHA_MAX, raw)
-                    if alpha < ALPHA_MIN:
+                    dx = centres[x] - splat[CENTRE_X]
+                    power = half * (splat[CONIC_A] * dx * dx + splat[CONIC_C] * dy * dy)
+                    shape = math.exp(-power - splat[CONIC_B] * dx * dy)
+                    raw = splat[OPACITY] * shape
+                    alpha = min(alpha_max, raw)
+                    if alpha < alpha_min:
                         continue
-                    before = rest[y - top, x - left] / (1 - alpha)
-                    seen = 0.0
-                    for channel in range(channels):
+                    before = rest[y - top, x - left] / (one - alpha)
+                    seen = splat[COLOUR] * by_image[y, x, 0]
+                    part[COLOUR] += by_image[y, x, 0] * before * alpha
+                    for channel in range(1, channels):
                         seen += by_image[y, x, channel] * splat[COLOUR + channel]
                         part[COLOUR + channel] += by_image[y, x, channel] * before * alpha
-                    by_alpha = before * seen - behind[y - top, x - left] / (1 - alpha)
+                    by_alpha = before * seen - behind[y - top, x - left] / (one - alpha)
                     behind[y - top, x - left] += before * alpha * seen
                     rest[y - top, x - left] = before
-                    if raw < ALPHA_MAX:
+                    if raw < alpha_max:
                         by_power = -raw * by_alpha
-                        part[OPACITY] += by_alpha * raw / splat[OPACITY]
+                        part[OPACITY] += by_alpha * shape
                         part[CENTRE_X] -= by_power * (splat[CONIC_A] * dx + splat[CONIC_B] * dy)
                         part[CENTRE_Y] -= by_power * (splat[CONIC_C] * dy + splat[CONIC_B] * dx)
-                        part[CONIC_A] += by_power * 0.5 * dx * dx
+                        part[CONIC_A] += by_power * half * dx * dx
                         part[CONIC_B] += by_power * dx * dy
-                        part[CONIC_C] += by_power * 0.5 * dy * dy
+                        part[CONIC_C] += by_power * half * dy * dy
 
 
 @njit(**jit.OPTIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +16,40 @@ _SMOOTHING = 50  # steps over which the plotted loss is a mean
 
 
 def side_by_side(
-    data: MultiView, canonical: Draw, generative: Draw, shown: Sequence[tuple[str, int]], crop: float = 1.0
+    data: MultiView,
+    canonical: Draw,
+    generative: Draw,
+    shown: Sequence[tuple[str, int]],
+    windows: Sequence[np.ndarray],
+    crop: float = 0.8,
 ) -> np.ndarray:
-    """(rows * H, 5 * W, 3) bytes: truth, canonical, generative, and the difference of either, amplified.
+    """(rows * S, 5 * S, 3) bytes: truth, canonical, generative, and the difference of either, amplified.
 
-    `crop` is the share of the height and width around the middle of the person that is shown.
+    Of each picture the square around the middle of what a window (H, W) marks is shown: as large as `crop` times
+    the first picture, or twice the window's extent where that is less, and then enlarged.
     """
-    rows = []
-    for camera, frame in shown:
-        view = data.view(camera, frame)
-        truth = view.target()
+    rows, size = [], round(crop * min(windows[0].shape))
+    for (camera, frame), window in zip(shown, windows, strict=True):
+        truth = data.view(camera, frame).target()
         drawn = [draw(camera, frame)[..., :3].clip(0, 1) for draw in (canonical, generative)]
         apart = [(_AMPLIFIED * np.abs(image - truth)).clip(0, 1) for image in drawn]
-        box = _around(view.mask, crop)
-        rows.append(np.concatenate([image[box] for image in (truth, *drawn, *apart)], axis=1))
-    return np.rint(np.concatenate(rows) * 255).astype(np.uint8)
+        box = _around(window, size)
+        tiles = [
+            Image.fromarray(np.rint(image[box] * 255).astype(np.uint8)) for image in (truth, *drawn, *apart)
+        ]
+        enlarged = [np.asarray(tile.resize((size, size), Image.Resampling.BICUBIC)) for tile in tiles]
+        rows.append(np.concatenate(enlarged, axis=1))
+    return np.concatenate(rows)
 
 
-def _around(mask: np.ndarray, crop: float) -> tuple[slice, slice]:
-    """Rows and columns of a part of a mask's picture around the middle of what it shows."""
+def _around(window: np.ndarray, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a square within (H, W) around the middle of what is marked."""
+    marked = [np.flatnonzero(window.any(axis=1 - axis)) for axis in (0, 1)]
+    wide = min([size, *(2 * int(np.ptp(places)) + 1 for places in marked if len(places))])
     found = []
-    for axis, size in enumerate(mask.shape):
-        covered = np.flatnonzero(mask.any(axis=1 - axis))
-        middle = (covered[0] + covered[-1]) // 2 if len(covered) else size // 2
-        wide = round(crop * size)
-        first = min(max(0, middle - wide // 2), size - wide)
+    for places, length in zip(marked, window.shape, strict=True):
+        middle = (places[0] + places[-1]) // 2 if len(places) else length // 2
+        first = int(min(max(0, middle - wide // 2), length - wide))
         found.append(slice(first, first + wide))
     return found[0], found[1]
 
@@ -68,5 +77,34 @@ def plot_loss(path: Path, history: Sequence[tuple[int, float, float]], switch: i
     beside = axes.twinx()
     beside.plot(steps, 1000 * megabytes, color="tab:orange", linewidth=1)
     beside.set_ylabel("weights, kB (estimate)", color="tab:orange")
+    figure.savefig(path, dpi=120)
+    return ""
+
+
+def plot_rates(
+    path: Path, points: Mapping[str, tuple[float, float, float]], still: tuple[float, float]
+) -> str:
+    """PSNR of the person and the face over the generator's kB as .png; says why not where matplotlib is missing.
+
+    `points` are (kB, PSNR, face PSNR) by name, `still` the PSNRs of skinning alone.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return "no plot of rates: matplotlib is not installed"
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    for place, (what, alone) in enumerate(zip(("person", "face"), still, strict=True)):
+        axes = figure.add_subplot(1, 2, place + 1)
+        ordered = sorted(points.items(), key=lambda item: item[1][0])
+        axes.plot([p[0] for _, p in ordered], [p[1 + place] for _, p in ordered], "o-")
+        for name, point in ordered:
+            axes.annotate(
+                name, (point[0], point[1 + place]), xytext=(4, -10), textcoords="offset points", fontsize=7
+            )
+        axes.axhline(alone, color="grey", linestyle=":")
+        axes.annotate(
+            "Canonical + LBS", (0.02, alone), xycoords=("axes fraction", "data"), fontsize=7, va="bottom"
+        )
+        axes.set(xlabel="generator, kB", ylabel="PSNR, dB", title=f"held-out poses, {what}")
     figure.savefig(path, dpi=120)
     return ""

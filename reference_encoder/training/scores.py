@@ -82,7 +82,7 @@ def drawer(model: Model, data: MultiView, splatter: Splatter, *, generator: bool
 
 def face_of(model: Model, data: MultiView, splatter: Splatter) -> Draw:
     """A function that says where the template's face is."""
-    return lambda camera, frame: face_mask(model.posed, splatter, data, camera, frame)
+    return lambda camera, frame: face_mask(model.posed, splatter, data.cameras[camera], frame)
 
 
 def held_out_pictures(data: MultiView, cameras: int, frames: int) -> list[tuple[str, int]]:

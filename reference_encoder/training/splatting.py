@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from reference_decoder.threads import PARALLEL
 from reference_encoder.content import ContentError
-from reference_encoder.float_render import LIMIT_MARGIN, LOW_PASS, NEAR, FloatCamera
-from reference_encoder.training.raster import Blended
+from reference_encoder.float_render import LOW_PASS, NEAR, FloatCamera
+from reference_encoder.training.projection import numbers_of, project, project_gradient
+from reference_encoder.training.raster import COLOUR, OPACITY, Blended
 
 
 class Splatter(Protocol):
@@ -47,12 +49,7 @@ class CpuSplatter:
         colours: torch.Tensor,
         camera: FloatCamera,
     ) -> torch.Tensor:
-        inside = means @ _tensor(camera.rotation, means).T + _tensor(camera.translation, means)
-        order = torch.argsort(inside.detach()[:, 2], stable=True)
-        order = order[inside.detach()[order, 2] >= NEAR]
-        centres, conics = _project(inside, factors, camera)
-        splats = torch.cat([centres, conics, opacities[:, None], colours], dim=1)
-        image, rest = _Blend.apply(splats, order, camera.width, camera.height)
+        image, rest = _Splats.apply(means, factors, opacities, colours, camera)
         background = _tensor(np.asarray(camera.background), means)
         return torch.cat([image + rest[..., None] * background, 1 - rest[..., None]], dim=2)
 
@@ -61,40 +58,39 @@ def _tensor(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(np.asarray(values, dtype=np.float64), dtype=like.dtype, device=like.device)
 
 
-def _project(
-    inside: torch.Tensor, factors: torch.Tensor, camera: FloatCamera
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """§9.4 Centres (N, 2) in pixels and inverse covariances (N, 3) of Gaussians at `inside` camera axes."""
-    focal, principal = (_tensor(np.asarray(v), inside) for v in (camera.focal, camera.principal))
-    size = _tensor(np.array([camera.width, camera.height]), inside)
-    depth = inside[:, 2:].clamp(min=NEAR)
-    slope = inside[:, :2] / depth
-    margin = LIMIT_MARGIN * size / focal
-    limited = torch.maximum(
-        torch.minimum(slope, (size - principal) / focal + margin), -principal / focal - margin
-    )
-    turned = _tensor(camera.rotation, inside) @ factors
-    rows = (turned[:, :2] - limited[..., None] * turned[:, 2:]) * (focal / depth)[..., None]
-    a, c = ((rows * rows).sum(dim=2) + LOW_PASS).unbind(dim=1)
-    b = (rows[:, 0] * rows[:, 1]).sum(dim=1)
-    determinant = a * c - b * b
-    return slope * focal + principal, torch.stack([c, -b, a], dim=1) / determinant[:, None]
-
-
-class _Blend(torch.autograd.Function):
-    """The kernels of `raster` as one differentiable function of `splats`."""
+class _Splats(torch.autograd.Function):
+    """The kernels of `projection` and `raster` as one differentiable function."""
 
     @staticmethod
     def forward(
-        ctx: Any, splats: torch.Tensor, order: torch.Tensor, width: int, height: int
+        ctx: Any,
+        means: torch.Tensor,
+        factors: torch.Tensor,
+        opacities: torch.Tensor,
+        colours: torch.Tensor,
+        camera: FloatCamera,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        ctx.blended = Blended(splats.detach().contiguous().numpy(), order.numpy(), width, height)
+        ctx.means, ctx.factors = (part.detach().contiguous().numpy() for part in (means, factors))
+        ctx.view = numbers_of(camera, ctx.means.dtype)
+        splats = np.empty((len(ctx.means), COLOUR + colours.shape[1]), ctx.means.dtype)
+        splats[:, OPACITY], splats[:, COLOUR:] = opacities.detach().numpy(), colours.detach().numpy()
+        depths = np.empty(len(ctx.means), ctx.means.dtype)
+        with PARALLEL:
+            project(ctx.means, ctx.factors, ctx.view, splats, depths)
+        order = np.argsort(depths, kind="stable")
+        order = order[np.searchsorted(depths[order], NEAR) :]
+        ctx.blended = Blended(splats, order, camera.width, camera.height)
         return torch.from_numpy(ctx.blended.image), torch.from_numpy(ctx.blended.transmittance)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         image, rest = gradients
-        return torch.from_numpy(ctx.blended.gradient(image.numpy(), rest.numpy())), None, None, None
+        by_splats = ctx.blended.gradient(image.numpy(), rest.numpy())
+        by_means, by_factors = np.empty_like(ctx.means), np.empty_like(ctx.factors)
+        with PARALLEL:
+            project_gradient(ctx.means, ctx.factors, ctx.view, by_splats, by_means, by_factors)
+        found = by_means, by_factors, by_splats[:, OPACITY], by_splats[:, COLOUR:]
+        return *(torch.from_numpy(part) for part in found), None
 
 
 class GsplatSplatter:

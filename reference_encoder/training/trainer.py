@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from reference_encoder.avatar_file import load_avatar, save_avatar
 from reference_encoder.content import Avatar, ContentError
+from reference_encoder.float_render import FloatCamera
 from reference_encoder.training.dataset import MultiView
 from reference_encoder.training.losses import lpips, picture_loss
 from reference_encoder.training.maps import MapLayout, pose_vector, seen_from
-from reference_encoder.training.posed import Offsets, PosedAvatar
+from reference_encoder.training.posed import Offsets, Placed, PosedAvatar
 from reference_encoder.training.pruning import harden, share_left, soften
+from reference_encoder.training.shots import MARGIN, Shot, around, part_of
 from reference_encoder.training.splatting import Splatter
 from reference_encoder.training.twin import HEADS, Topology, Twin
 from reference_encoder.training.warm_start import regress, wanted
@@ -36,12 +40,14 @@ class TrainSettings:
     warm_steps: int = 800  # on the generator's first guess
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
-    rate: float = 2e-5  # loss per megabyte of weights
+    rate: float = 3e-3  # loss per megabyte of weights
     face_attention: float = 0.0  # by how much more a pixel of the face counts
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
+    squared: float = 2.0  # loss per squared error beside them
     lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
     prune: float = 0.0  # share of the multiplications to get rid of
-    learning_rate: float = 3e-4  # of the generator
+    quantised: bool = True  # whether the network's weights and activations are whole numbers
+    learning_rate: float = 1e-3  # of the generator
     canonical_rate: float = 1.0  # factor on those of the canonical Gaussians
     seed: int = 1
     save_every: int = 250
@@ -55,13 +61,12 @@ _CANONICAL_RATES = {
     "log_scale": 5e-3,
     "turn": 2e-3,
 }
+_WARM_FRAMES = 180  # at most, of which the first guess knows
 _RAMP = 30  # steps in which rates rise
 _PRUNED_AT = 0.5  # of the generator's steps: soft thresholds until then, then the hard cut
 _PRUNING_WEIGHT = 0.05  # loss per share of the multiplications above what is asked for
-_JOINTLY = {
-    "position": 0.0
-}  # share of those rates while the generator trains, whose maps go by the positions
-_JOINTLY_ELSE = 0.2
+_JOINTLY = {"sh0": 0.2, "sh_rest": 0.2, "opacity": 0.2}
+"""Shares of those rates while the generator trains: shapes stay, and places, by which its maps go."""
 
 
 class Model:
@@ -86,8 +91,10 @@ class Model:
         self.canonical = replace(self.posed.avatar, gaussians=gaussians)
         input_size, joint = topology.size >> topology.input_level, topology.normalising_joint
         self.layout = MapLayout.of(self.canonical, topology.size, input_size, joint)
-        self._texel = torch.as_tensor(self.layout.texel, device=self.device)
-        self._share = torch.as_tensor(self.layout.share / 65536, dtype=torch.float32, device=self.device)
+        texels, count = 2 * topology.size**2, len(positions)
+        columns, values = self.layout.texel.ravel(), (self.layout.share / 65536).ravel().astype(np.float32)
+        mixing = csr_array((values, columns, np.arange(0, 4 * count + 1, 4)), shape=(count, texels))
+        self._mixing = _sparse(mixing, self.device), _sparse(mixing.T.tocsr(), self.device)
         self._inputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def inputs(self, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,17 +114,13 @@ class Model:
 
     def offsets(self, frame: int) -> Offsets:
         """What the generator makes of a frame."""
-        maps = self.twin(*self.inputs(frame))
-        return self.sample(maps)
+        return self.sample(self.twin(*self.inputs(frame)))
 
     def sample(self, maps: torch.Tensor) -> Offsets:
         """§7.9.9 The offsets of the Gaussians from maps (2 K, S, S) of whole numbers."""
         count = len(maps) // 2
         flat = maps.reshape(2, count, -1).transpose(1, 2).reshape(-1, count)
-        mixed = (
-            flat[self._texel.reshape(-1)].reshape(*self._texel.shape, count) * self._share[..., None]
-        ).sum(dim=1)
-        parts, first = {}, 0
+        mixed, parts, first = _Mix.apply(flat, *self._mixing), {}, 0
         for name in self.twin.topology.heads:
             channels, bits = HEADS[name]
             parts[name] = mixed[:, first : first + channels] * 2.0**-bits
@@ -135,19 +138,25 @@ class Trainer:
         splatter: Splatter,
         settings: TrainSettings,
         state: dict[str, Any] | None = None,
+        begun: bool = False,
     ):
-        """Takes up training where the checkpoint `state` left it, if there is one. Raises ContentError."""
+        """Takes up training where the checkpoint `state` left it, if there is one. Raises ContentError.
+
+        `begun` says that the model's generator has been trained before.
+        """
         self.model, self.data, self.splatter, self.settings = model, data, splatter, settings
+        self._begun = begun
         self.step, self.history = 0, list[tuple[int, float, float]]()
         self._rng = np.random.default_rng(settings.seed)
         self._frames = data.frames(held_out=False)
         if not self._frames:
             raise ContentError("no frame to train on")
-        self._pictures: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._pictures: dict[tuple[str, int], Shot] = {}
         self._lpips, self.lpips_note = lpips(model.device) if settings.lpips else (None, "")
         self.hardened = state is not None and state["hardened"]
         if settings.prune and not self.hardened:
             soften(model.twin)
+        model.twin.quantise(settings.quantised)
         posed = dict(model.posed.named_parameters())
         groups: list[dict[str, Any]] = [
             {"params": [posed[name]], "lr": rate * settings.canonical_rate, "name": name}
@@ -156,7 +165,7 @@ class Trainer:
         groups.append(
             {"params": list(model.twin.parameters()), "lr": settings.learning_rate, "name": "generator"}
         )
-        self._optimiser = torch.optim.Adam(groups, eps=1e-15)
+        self._optimiser = torch.optim.Adam(groups, eps=1e-15, fused=True)
         self._rates = [group["lr"] for group in groups]
         if state is not None:
             self._restore(state)
@@ -168,8 +177,10 @@ class Trainer:
     def run(self, folder: Path, progress: Progress, until: int | None = None) -> None:
         """Trains to the end, or to a step; keeps `checkpoint.pt` and `loss.csv` in the folder."""
         until = min(until or self.total, self.total)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_avatar(folder / "template.npz", self.model.posed.avatar)
         while self.step < until:
-            if self.step == self.settings.canonical_steps:
+            if self.step == self.settings.canonical_steps and not self._begun:
                 self.start_generator(folder, progress)
             if self.settings.prune and not self.hardened and self.step >= self._hard_cut:
                 self._harden()
@@ -190,12 +201,13 @@ class Trainer:
             self._warm_start(progress)
 
     def _warm_start(self, progress: Progress) -> None:
-        """The first guess, from the pictures of every fourth camera of each frame in turn."""
+        """The first guess, from the pictures of every fourth camera in turn of some evenly spread frames."""
         model, names, targets = self.model, list(self.data.cameras), {}
-        for count, frame in enumerate(self._frames):
+        frames = self._frames[:: -(-len(self._frames) // _WARM_FRAMES)]
+        for count, frame in enumerate(frames):
             cameras = [name for name in names[count % 4 :: 4] or names if self.data.has(name, frame)]
-            targets[frame] = wanted(model.posed, self.splatter, self.data, self.picture, frame, cameras)
-            progress("looking at the pictures", count + 1, len(self._frames))
+            targets[frame] = wanted(model.posed, self.splatter, self.picture, frame, cameras)
+            progress("looking at the pictures", count + 1, len(frames))
         regress(model.twin, model.offsets, targets, self.settings.warm_steps, self._rng, progress)
 
     @property
@@ -222,10 +234,10 @@ class Trainer:
         begun = self.step + 1 if first else self.step + 1 - s.canonical_steps
         fall = min(1.0, begun / _RAMP) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
-            jointly = (
-                1.0 if first or group["name"] == "generator" else _JOINTLY.get(group["name"], _JOINTLY_ELSE)
-            )
+            jointly = 1.0 if first or group["name"] == "generator" else _JOINTLY.get(group["name"], 0.0)
             group["lr"] = rate * fall * jointly
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["lr"] > 0)
 
     def _advance(self) -> tuple[float, float]:
         s, frame = self.settings, int(self._rng.choice(self._frames))
@@ -233,7 +245,8 @@ class Trainer:
         offsets = self.model.offsets(frame) if with_generator else None
         shown = [name for name in self.data.cameras if self.data.has(name, frame)]
         names = self._rng.choice(shown, min(s.views, len(shown)), replace=False)
-        loss = torch.stack([self._picture_loss(str(name), frame, offsets) for name in names]).mean()
+        placed = self.model.posed.place(frame, offsets or Offsets())
+        loss = torch.stack([self._picture_loss(str(name), frame, placed) for name in names]).mean()
         bits = self.model.twin.bits() if with_generator else torch.zeros(())
         total = loss + s.rate * bits / 8e6
         if with_generator and s.prune and not self.hardened:
@@ -243,24 +256,31 @@ class Trainer:
         self._optimiser.step()
         return float(loss.detach()), float(bits.detach())
 
-    def _picture_loss(self, camera: str, frame: int, offsets: Offsets | None) -> torch.Tensor:
-        target, weight = self.picture(camera, frame)
-        image = self.model.posed.render(self.splatter, frame, self.data.cameras[camera], offsets)[..., :3]
-        loss = picture_loss(image, target, weight, self.settings.ssim)
+    def _picture_loss(self, camera: str, frame: int, placed: Placed) -> torch.Tensor:
+        shot, whole = self.picture(camera, frame), self.data.cameras[camera]
+        image = self.model.posed.draw(self.splatter, placed, shot.camera)[..., :3]
+        loss = picture_loss(image, shot.target, shot.weight, self.settings.ssim, self.settings.squared)
+        loss = loss / (whole.width * whole.height)
         if self._lpips is not None:
-            loss = loss + self.settings.lpips * self._lpips(image, target)
+            loss = loss + self.settings.lpips * self._lpips(image, shot.target)
         return loss
 
-    def picture(self, camera: str, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """A target (H, W, 3) and the weight (H, W) of its pixels: kept as bytes, since there are many."""
+    def picture(self, camera: str, frame: int) -> Shot:
+        """What a camera saw of a frame. Pictures are kept as bytes, since there are many."""
         if (camera, frame) not in self._pictures:
-            view = self.data.view(camera, frame)
-            target = torch.as_tensor(np.rint(view.target() * 255).astype(np.uint8))
-            face = face_mask(self.model.posed, self.splatter, self.data, camera, frame)
-            weight = view.certainty() * (1 + self.settings.face_attention * face)
-            self._pictures[camera, frame] = target, torch.as_tensor(weight, dtype=torch.float16)
-        kept, weights = self._pictures[camera, frame]
-        return kept.to(self.model.device).float() / 255, weights.to(self.model.device).float()
+            view, whole = self.data.view(camera, frame), self.data.cameras[camera]
+            rows, columns = around(view.mask, MARGIN)
+            target = np.rint(view.target()[rows, columns] * 255).astype(np.uint8)
+            weight = view.certainty()[rows, columns]
+            seen = part_of(whole, rows, columns)
+            if self.settings.face_attention:
+                face = face_mask(self.model.posed, self.splatter, seen, frame)
+                weight = weight * (1 + self.settings.face_attention * face)
+            self._pictures[camera, frame] = Shot(
+                seen, torch.as_tensor(target), torch.as_tensor(weight, dtype=torch.float16)
+            )
+        kept, device = self._pictures[camera, frame], self.model.device
+        return Shot(kept.camera, kept.target.to(device).float() / 255, kept.weight.to(device).float())
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
@@ -287,15 +307,34 @@ class Trainer:
         temporary = folder / "checkpoint.tmp"
         torch.save(state, temporary)
         temporary.replace(folder / "checkpoint.pt")
-        save_avatar(folder / "template.npz", self.model.posed.avatar)
         with (folder / "loss.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("step", "loss", "weights_mb"), *self.history])
 
 
-def face_mask(posed: PosedAvatar, splatter: Splatter, data: MultiView, camera: str, frame: int) -> np.ndarray:
+class _Mix(torch.autograd.Function):
+    """A sparse matrix times a dense one; the sparse one's transpose is at hand for the derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, mixing: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.back = back
+        return mixing @ values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return ctx.back @ gradients[0].contiguous(), None, None
+
+
+def _sparse(matrix: csr_array, device: torch.device) -> torch.Tensor:
+    rows, columns, values = (torch.as_tensor(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch calls these tensors a beta
+        return torch.sparse_csr_tensor(rows, columns, values, matrix.shape, device=device)
+
+
+def face_mask(posed: PosedAvatar, splatter: Splatter, camera: FloatCamera, frame: int) -> np.ndarray:
     """(H, W) in 0..1: how much of each pixel shows the face of the template."""
     with torch.no_grad():
-        black = replace(data.cameras[camera], background=(0.0, 0.0, 0.0))
+        black = replace(camera, background=(0.0, 0.0, 0.0))
         return posed.render(splatter, frame, black, paint=posed.face)[..., 0].cpu().numpy()
 
 
@@ -308,6 +347,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise ContentError(f"{path.name}: no checkpoint of the format {_FORMAT}")
     return state
+
+
+def generator_trained(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint has more than canonical Gaussians."""
+    return bool(state["step"] > state["settings"]["canonical_steps"])
 
 
 def topology_of(state: dict[str, Any]) -> Topology:
@@ -324,5 +368,6 @@ def load_model(folder: Path, data: MultiView, device: torch.device) -> Model:
         soften(model.twin)
     model.posed.load_state_dict(state["posed"])
     model.twin.load_state_dict(state["twin"])
+    model.twin.quantise(state["settings"]["quantised"])
     model.lay_out(state["laid_out"])
     return model

@@ -7,6 +7,7 @@ straight through (Bengio et al. 2013), and the steps are learned with them (Esse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,11 @@ class _Leaky(torch.autograd.Function):
         return gradients[0] * ctx.saved_tensors[0]
 
 
+def _leaky(z: torch.Tensor) -> torch.Tensor:
+    """The same without rounding."""
+    return torch.where(z >= 0, z, z / 4).clamp(*ACTIVATION)
+
+
 def round_through(values: torch.Tensor) -> torch.Tensor:
     """Half up, as 4.3 rounds; the gradient goes through as it is."""
     return values + (torch.floor(values + 0.5) - values).detach()
@@ -116,6 +122,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_step = nn.Parameter(torch.full((outputs,), float(np.log(spread / _FINENESS))))
         self.stride, self.width, self.gain = stride, width, gain
+        self.quantised = True
         self.threshold: nn.Parameter | None = None  # of the channels' sizes, while channels are being pruned
 
     def gates(self) -> torch.Tensor:
@@ -140,6 +147,9 @@ class Linear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """z before rounding; `x` (1, I, H, W)."""
         step = self.log_step.exp() * self.gain
+        if not self.quantised:
+            weight = self.levels() * step[:, None, None, None]
+            return F.conv2d(x, weight, self.bias * self.gates() * _BIAS_GAIN, self.stride, self.width // 2)
         multiplier, shift = self.scale()
         exact = (multiplier * 2.0**-shift).to(step.dtype)
         step = step + (exact - step).detach()
@@ -190,15 +200,23 @@ class Twin(nn.Module):
                 style = Linear(t.mapping, t.decoder_inputs(level), 1, start=0.3)
                 nn.init.constant_(style.bias, STYLE_ONE / _BIAS_GAIN)
                 self.style[str(level)] = style
+        self.quantise(True)
+
+    def quantise(self, on: bool) -> None:
+        """Whether weights and activations are whole numbers, as in a stream, or what a control has, floats."""
+        self._round: Callable[[torch.Tensor], torch.Tensor] = round_through if on else torch.clone
+        self._activate: Callable[[torch.Tensor], torch.Tensor] = _Leaky.apply if on else _leaky
+        for layer in self.layers().values():
+            layer.quantised = on
 
     def forward(self, maps: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         """Head outputs (2 K, S, S), whole numbers in Q-formats; maps (12, s, s) and pose (P,) whole numbers."""
         t, code = self.topology, pose[None, :, None, None]
         for layer in self.mapping:
-            code = _Leaky.apply(layer(code))
+            code = self._activate(layer(code))
         x, skips = maps[None], []
         for layer in self.encode:
-            x = _Leaky.apply(layer(x))
+            x = self._activate(layer(x))
             skips.append(x)
         for level in range(t.levels - 1, -1, -1):
             if level < t.levels - 1:
@@ -206,10 +224,10 @@ class Twin(nn.Module):
                 if level >= t.input_level:
                     x = torch.cat([x, skips[level - t.input_level]], dim=1)
             if t.modulated[level]:
-                factor = round_through(self.style[str(level)](code)).clamp(0, 255)
-                x = round_through(x * factor / STYLE_ONE).clamp(*ACTIVATION)
-            x = _Leaky.apply(self.decode[level](x))
-        return round_through(self.head(x)).clamp(-32768, 32767)[0]
+                factor = self._round(self.style[str(level)](code)).clamp(0, 255)
+                x = self._round(x * factor / STYLE_ONE).clamp(*ACTIVATION)
+            x = self._activate(self.decode[level](x))
+        return self._round(self.head(x)).clamp(-32768, 32767)[0]
 
     def layers(self) -> dict[str, Linear]:
         """All linear layers in the order of the generator unit."""

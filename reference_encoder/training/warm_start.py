@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from reference_encoder.splat_check import SH_C0
-from reference_encoder.training.dataset import MultiView
 from reference_encoder.training.posed import Offsets, PosedAvatar
+from reference_encoder.training.shots import Shot
 from reference_encoder.training.splatting import Splatter
 from reference_encoder.training.twin import Twin
 
-Picture = Callable[[str, int], tuple[torch.Tensor, torch.Tensor]]
+Picture = Callable[[str, int], Shot]
 Progress = Callable[[str, int, int], None]
 _LEAST_SHOWN = 0.25  # pixels: Gaussians that are shown less have their errors damped
 _RATE = 1.5e-3  # Adam's learning rate, which falls by a cosine
@@ -37,20 +37,20 @@ class Wanted:
 
 
 def wanted(
-    posed: PosedAvatar, splatter: Splatter, data: MultiView, picture: Picture, frame: int, cameras: list[str]
+    posed: PosedAvatar, splatter: Splatter, picture: Picture, frame: int, cameras: list[str]
 ) -> Wanted:
     """What the pictures of one frame say, with the canonical Gaussians as they are."""
     zero = torch.zeros_like(posed.position)
     error, shown = zero, zero[:, 0]
     for camera in cameras:
-        target, weight = picture(camera, frame)
+        shot = picture(camera, frame)
         colour = zero.clone().requires_grad_()
-        image = posed.render(splatter, frame, data.cameras[camera], Offsets(colour=colour))[..., :3]
-        difference = ((image - target) ** 2).sum(dim=2) / 2
-        (gradient,) = torch.autograd.grad((difference * weight).sum(), colour)
+        image = posed.render(splatter, frame, shot.camera, Offsets(colour=colour))[..., :3]
+        difference = ((image - shot.target) ** 2).sum(dim=2) / 2
+        (gradient,) = torch.autograd.grad((difference * shot.weight).sum(), colour)
         paint = torch.ones_like(shown).requires_grad_()
-        cover = posed.render(splatter, frame, data.cameras[camera], paint=paint)[..., 0]
-        (seen,) = torch.autograd.grad((cover * weight).sum(), paint)
+        cover = posed.render(splatter, frame, shot.camera, paint=paint)[..., 0]
+        (seen,) = torch.autograd.grad((cover * shot.weight).sum(), paint)
         error, shown = error - gradient / SH_C0, shown + seen
     return Wanted(error / (shown + _LEAST_SHOWN)[:, None], shown)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,8 @@ def rd(
     "--seconds", default=10, show_default=True, type=click.IntRange(1, 15), help="Of motion in the size."
 )
 @click.option("--effort", default=5, show_default=True, type=click.IntRange(1, 9), help="Of `hga encode`.")
-@click.option("--output-dir", type=OUT, help="A folder for pictures side by side.")
+@click.option("--floats", is_flag=True, help="Also the networks before their numbers become whole.")
+@click.option("--output-dir", type=OUT, help="A folder for pictures side by side, and a plot of rates.")
 @json_option
 def train(
     data: Path,
@@ -203,6 +205,7 @@ def train(
     frames: int,
     seconds: int,
     effort: int,
+    floats: bool,
     output_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -210,13 +213,15 @@ def train(
 
     PSNR and SSIM are over the pixels that show the person, and over those of the face. Skinning alone is
     canonical.npz of the first folder: canonical Gaussians fitted to the training pictures. All is encoded, decoded
-    and drawn in integers. Bytes are those of the avatar with 10 seconds of motion at 30 frames a second.
+    and drawn in integers. A folder trained with --steps 0 is a control of skinning alone that had as many steps as
+    a generator; with several generators, from --start of one with other --rate say, a plot shows what bytes bring.
+    Bytes are those of the avatar with the poses looked at and 10 seconds of motion at 30 frames a second.
 
     \b
-    Example: hga bench train out/clothed out/plain out/attentive --output-dir out/pictures
+    Example: hga bench train out/clothed out/trained out/static --floats --output-dir out/pictures
     """
     try:
-        from tools.bench_train import measure
+        from tools.bench_train import Measurement, measure
     except ImportError as error:
         raise click.ClickException(
             f"trained generators need torch: pip install 'hga[train]' ({error})"
@@ -225,8 +230,8 @@ def train(
     from tools import terminal
 
     with terminal.progress() as progress:
-        settings = Settings(effort=effort)
-        report = measure(data, trained, cameras, frames, seconds, settings, output_dir, progress)
+        plan = Measurement(cameras, frames, seconds, Settings(effort=effort), floats)
+        report = measure(data, trained, plan, output_dir, progress)
     if as_json:
         terminal.emit(report)
         return
@@ -243,8 +248,9 @@ def train(
     )
     rows = [
         (name, f"{r['psnr']:.2f}", f"{r['ssim']:.4f}", f"{r['face_psnr']:.2f}", f"{r['face_ssim']:.4f}",
-         terminal.size(r["bytes"]), terminal.size(r["generator_bytes"]), f"{r['bits_per_weight']:.2f}",
-         f"{r['gmacs']:.2f}")
+         *(("", "", "", "") if math.isnan(r["bytes"]) else
+           (terminal.size(r["bytes"]), terminal.size(r["generator_bytes"]), f"{r['bits_per_weight']:.2f}",
+            f"{r['gmacs']:.2f}")))
         for name, r in report["rows"].items()
     ]  # fmt: skip
     terminal.table(f"{report['pictures']} pictures of held-out poses", columns, rows)

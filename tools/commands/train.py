@@ -29,7 +29,12 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
               help="Channels at the finest level; coarser ones have up to four times as many.")  # fmt: skip
 @click.option("--heads", default="position,colour", show_default=True,
               help="What the generator changes: position, colour, opacity, scale, rotation.")  # fmt: skip
-@click.option("--rate", default=2e-5, show_default=True, help="Loss per megabyte of weights.")
+@click.option("--rate", default=3e-3, show_default=True, help="Loss per megabyte of weights.")
+@click.option("--squared", default=2.0, show_default=True, help="Loss per squared error, beside L1 and SSIM.")
+@click.option("--learning-rate", default=1e-3, show_default=True, help="Of the generator.")
+@click.option(
+    "--canonical-rate", default=1.0, show_default=True, help="Factor on those of the canonical Gaussians."
+)
 @click.option(
     "--face-attention", default=0.0, show_default=True, help="How much more a pixel of the face counts."
 )
@@ -42,6 +47,12 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
 @click.option("--renderer", type=click.Choice(["auto", "cpu", "gsplat"]), default="auto", show_default=True,
               help="Our own on the CPU or gsplat on CUDA.")  # fmt: skip
 @click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--quantised/--floats", default=True, show_default=True, help="Whole numbers, or a control in floats."
+)
+@click.option(
+    "--start", type=CONTENT_IN, help="Begin with the avatar and generator that training left in this folder."
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
 @click.option("--previews", default=4, show_default=True, help="Held-out pictures in preview.png.")
 @click.option(
@@ -54,6 +65,7 @@ def train(
     avatar: Path | None,
     as_json: bool,
     resume: bool,
+    start: Path | None,
     previews: int,
     stream: Path | None,
     **chosen: Any,
@@ -70,6 +82,7 @@ def train(
     Examples:
       python -m tools.content.clothed out/clothed && hga train out/clothed -o out/trained
       hga train out/clothed -o out/trained --resume --steps 8000 --export out/trained.hga
+      hga train out/clothed -o out/pruned --start out/trained --canonical-steps 0 --steps 800 --prune 0.5
       hga train avatarrex_zzr -o out/zzr --avatar zzr.npz --face-attention 4
     """
     try:
@@ -79,7 +92,9 @@ def train(
     if stream is not None:
         make_room(stream, avatar)
     with terminal.progress() as progress:
-        report = training.train(data, avatar, output, training.Choices(**chosen), resume, previews, progress)
+        report = training.train(
+            data, avatar, output, training.Choices(**chosen), resume, start, previews, progress
+        )
         if stream is not None:
             stream.write_bytes(training.stream(data, output, progress))
     if as_json:
