@@ -27,6 +27,7 @@ test: $(VENV)/.train ## all tests; installs torch, with which generators are tra
 conformance: $(VENV)/.installed ## make the conformance streams in out/corpus and judge the reference decoder by them
 	$(BIN)/hga conformance generate -o out/corpus
 	$(BIN)/hga conformance run --corpus out/corpus --decoder conformance/reference.toml
+	$(BIN)/hga conformance coverage --corpus
 
 test-smplx: $(VENV)/.installed ## the tests against the smplx package too; installs it (non-commercial terms) and torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,smplx]'

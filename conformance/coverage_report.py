@@ -60,6 +60,15 @@ def wrongly_excused(report: Mapping[str, Any]) -> list[str]:
     return [identity for identity, p in report["points"].items() if p["count"] and p["reason"]]
 
 
+def verdict(report: Mapping[str, Any]) -> str:
+    """How much is exercised, how much is listed as out of reach, and how much is open, in a sentence."""
+    total, open_points, excused = len(report["points"]), len(holes(report)), len(_excused(report))
+    hit = total - open_points - excused
+    if not open_points:
+        return f"every point is exercised ({hit}) or listed with a reason ({excused})"
+    return f"{open_points} of {total} points are open; --json and -o list them"
+
+
 def page(report: Mapping[str, Any], rows: Sequence[str] = ("kind", "clause")) -> str:
     """One HTML page with the counts, the holes and the reasons."""
     from html import escape

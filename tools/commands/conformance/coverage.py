@@ -16,7 +16,12 @@ from tools.parameters import IN, OutputFile, json_option, make_room
 @click.argument("streams", nargs=-1, type=IN)
 @click.option("--corpus", is_flag=True, help="The streams of the conformance corpus.")
 @click.option(
-    "--largest", type=int, default=6000, show_default=True, metavar="BYTES", help="Leave larger streams out."
+    "--largest",
+    type=int,
+    default=5_000_000,
+    show_default=True,
+    metavar="BYTES",
+    help="Leave larger streams out.",
 )
 @click.option("-o", "output", type=OutputFile(".html"), help="Write a page with all points.")
 @click.option(
@@ -35,7 +40,8 @@ def coverage(
 
     Points are syntax elements, branches, derived values, contexts, both ends of every range, values of enumerations,
     constraints, and every line and branch of the pseudo-code. Streams are decoded by the executed text, a second
-    or so each; results are kept. Exit code 1 if a point is exercised that is listed as out of reach.
+    or so each; results are kept. Exit code 1 if a point is exercised that is listed as out of reach, or, of the
+    corpus, if one is neither exercised nor listed.
 
     \b
     Examples:
@@ -44,7 +50,7 @@ def coverage(
       hga conformance coverage --corpus --save coverage.json
       hga spec build --coverage coverage.json -o hga.html
     """
-    from conformance.coverage_report import counts, holes, page, report, wrongly_excused
+    from conformance.coverage_report import counts, holes, page, report, verdict, wrongly_excused
     from conformance.streams import corpus_streams
 
     found = {path.stem: path.read_bytes() for path in streams} | (corpus_streams(largest) if corpus else {})
@@ -64,7 +70,7 @@ def coverage(
         rows: list[tuple[object, ...]] = [(*row, row[1] - row[2] - row[3]) for row in counts(result, by)]
         columns = (by, "points>", "exercised>", "out of reach>", "open>")
         terminal.table(f"{len(found)} streams", columns, rows)
-        terminal.say(f"{len(holes(result))} points are open; --json and -o list them")
+        terminal.say(verdict(result))
     for identity in wrongly_excused(result):
         terminal.complain(f"{identity} is exercised, but listed as out of reach")
-    return int(bool(wrongly_excused(result)))
+    return int(bool(wrongly_excused(result)) or (corpus and bool(holes(result))))
