@@ -43,21 +43,39 @@ def record(recipe: Recipe, data: bytes, executed: bool = True) -> dict[str, Any]
     header = decoder.sequence  # empty after an error in it: then what the recipe asks for
     profiles = {entry["number"]: name for name, entry in spec.standard().profiles.items()}
     return {
+        **about(recipe, data),
+        "constraints": sorted({*recipe.constraints, *found}),
+        "profile": profiles[header.get("profile", 0)],
+        "level": header.get("level") or _level(recipe),
+        **expected,
+        "recipe": recipe.as_dict(),
+    }
+
+
+def about(recipe: Recipe, data: bytes) -> dict[str, Any]:
+    """§A.3.3 What a record says of a stream without decoding it."""
+    return {
         "id": recipe.id,
         "purpose": recipe.purpose,
         "catches": recipe.catches,
         **({"causes": dict(recipe.causes)} if recipe.causes else {}),
         "clauses": list(recipe.clauses),
-        "constraints": sorted({*recipe.constraints, *found}),
-        "profile": profiles[header.get("profile", 0)],
-        "level": header.get("level") or _level(recipe),
+        **({"twin": recipe.twin} if recipe.twin else {}),
         "stream": recipe.id.rsplit("/", 1)[-1] + ".hga",
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": len(data),
-        **expected,
-        **({"twin": recipe.twin} if recipe.twin else {}),
+    }
+
+
+def still_holds(found: Mapping[str, Any], recipe: Recipe, data: bytes) -> bool:
+    """Whether a record is that of this recipe and stream, as far as can be told without decoding."""
+    errors = tuple(error["constraint"] for error in found["errors"])
+    said = about(recipe, data) | {
+        "constraints": sorted({*recipe.constraints, *errors}),
         "recipe": recipe.as_dict(),
     }
+    compared = {key: value for key, value in found.items() if key in said or key in ("causes", "twin")}
+    return compared == said and recipe.expect in (errors, ANY)
 
 
 def _level(recipe: Recipe) -> int:

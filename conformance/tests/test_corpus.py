@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,40 @@ def test_a_corpus_is_written_checked_and_linted(tmp_path: Path) -> None:
     assert "test/two: the id occurs twice" in complaints and "'catches' is a required property" in complaints
     corpus.write(corpus.make_all(recipes[:1]), tmp_path)
     assert [path.name for path in corpus.files(tmp_path)] == ["one.hga", "one.json"]
+
+
+def test_only_what_is_new_is_decoded_when_there_is_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.write(corpus.make_all([recipe(seed=1)]), tmp_path)
+    monkeypatch.setattr(records, "record", lambda made, data, executed: {"recorded": made.purpose})
+    kept = corpus.make(recipe(seed=1), stored=tmp_path, quick=True)
+    assert kept.files()["test/one.hga"] == (tmp_path / "test/one.hga").read_bytes()
+    assert kept.files()["test/one.json"] == (tmp_path / "test/one.json").read_bytes()
+    for changed in (
+        {"seed": 2}, {"purpose": "Another purpose than before."}, {"expect": ("level.range",)},
+        {"causes": {"pose": "Another cause than before."}}, {"twin": "test/two"},
+    ):  # fmt: skip
+        again = replace(recipe(seed=1), **changed)
+        assert "recorded" in corpus.make(again, stored=tmp_path, quick=True).record, changed
+    assert "recorded" in corpus.make(recipe(seed=1), stored=tmp_path).record
+
+
+def test_streams_of_real_content_are_kept_and_not_encoded_again(tmp_path: Path) -> None:
+    """Nobody can be encoded, so whatever is made of this recipe was kept."""
+    nobody = recipe(content={"avatar": "nobody", "clip": ""})
+    made = corpus.make(recipe(seed=1))
+    stored = corpus.Entry(made.id, made.data, made.record | {"recipe": nobody.as_dict()})
+    corpus.write(iter([stored]), tmp_path)
+    assert corpus.make(nobody, stored=tmp_path) == stored
+    for change in ({"recipe": recipe(seed=1).as_dict()}, {"sha256": 64 * "0"}):
+        corpus.write(iter([corpus.Entry(made.id, made.data, stored.record | change)]), tmp_path)
+        with pytest.raises(RecipeError, match="there is no avatar 'nobody'"):
+            corpus.make(nobody, stored=tmp_path)
+    corpus.write(iter([stored]), tmp_path)
+    (tmp_path / "test/one.hga").write_bytes(made.data[:-1])
+    with pytest.raises(RecipeError):
+        corpus.make(nobody, stored=tmp_path)
 
 
 RECIPES = released(full=True)
