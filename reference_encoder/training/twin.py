@@ -124,6 +124,7 @@ class Linear(nn.Module):
         self.stride, self.width, self.gain = stride, width, gain
         self.quantised = True
         self.threshold: nn.Parameter | None = None  # of the channels' sizes, while channels are being pruned
+        self.fixed: torch.Tensor | None = None  # weights in steps to compute with in place of the rounded ones
 
     def gates(self) -> torch.Tensor:
         """How much is left of each output channel (O,), 0 to 1: a soft threshold on the size of its weights."""
@@ -153,7 +154,9 @@ class Linear(nn.Module):
         multiplier, shift = self.scale()
         exact = (multiplier * 2.0**-shift).to(step.dtype)
         step = step + (exact - step).detach()
-        levels = round_through(self.levels()).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+        levels = self.fixed
+        if levels is None:
+            levels = round_through(self.levels()).clamp(-WEIGHT_MAX, WEIGHT_MAX)
         bias = round_through(self.bias * self.gates() * _BIAS_GAIN / step) * step
         return F.conv2d(x, levels * step[:, None, None, None], bias, self.stride, self.width // 2)
 
