@@ -25,7 +25,7 @@ class Layer:
     """§7.9.6 The integers of one linear layer of O outputs and I inputs.
 
     weights (O, I, width, width) in -63..63, bias (O,), multiplier (O,) in 0..4095, shift (O,) in 1..31. With
-    `dependent` the weights are those that `trellis.quantise` chose.
+    `dependent` they are values that the trellis has, as `trellis.quantise` chooses them.
     """
 
     weights: np.ndarray

@@ -20,7 +20,7 @@ from reference_encoder.generator import add_generator
 from reference_encoder.quantise import Settings
 from reference_encoder.training import report, scores
 from reference_encoder.training.dataset import MultiView, load_multi_view
-from reference_encoder.training.export import decoded_positions, integers
+from reference_encoder.training.export import WeightCoding, decoded_positions, generator
 from reference_encoder.training.splatting import CpuSplatter
 from reference_encoder.training.trainer import Model, generator_trained, load_checkpoint, load_model
 from tools.accounting import layers
@@ -41,6 +41,7 @@ class Measurement:
     frames: int
     seconds: int
     settings: Settings
+    coding: WeightCoding
     floats: bool  # whether the networks are measured before their numbers become whole, too
 
 
@@ -64,10 +65,10 @@ def measure(
         entries = [(folder.name, model.posed.canonical(), network)]
         if number == 0:
             entries.insert(0, (STILL, load_avatar(folder / "canonical.npz"), False))
-        for name, avatar, generator in entries:
+        for name, avatar, moves in entries:
             progress(f"decoding {name}", number, len(trained))
-            stream = encoded(model, avatar, generator)
-            draw = (moving if generator else still)[name] = _decoded(stream, views, shown)
+            stream = encoded(model, avatar, moves)
+            draw = (moving if moves else still)[name] = _decoded(stream, views, shown)
             rows[name] = asdict(scores.score(views, draw, face, shown)) | _sizes(stream, model)
         if plan.floats and network:
             rows |= _before_coding(folder.name, model, views, shown)
@@ -125,7 +126,7 @@ class _Encoder:
         self._plan, self._frames = plan, np.array(sorted({frame for _, frame in shown}))
         self._stills: dict[bytes, bytes] = {}
 
-    def __call__(self, model: Model, avatar: Avatar, generator: bool) -> bytes:
+    def __call__(self, model: Model, avatar: Avatar, moving: bool) -> bytes:
         g = avatar.gaussians
         parts = (g.positions, g.rotations, g.scales, g.opacities, g.sh)
         key = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).digest()
@@ -137,9 +138,9 @@ class _Encoder:
             )
             self._stills[key] = encode(avatar, motion, self._plan.settings)
         still = self._stills[key]
-        if not generator:
+        if not moving:
             return still
-        return add_generator(still, integers(model.twin, model.layout, decoded_positions(still)))
+        return add_generator(still, generator(model, decoded_positions(still), self._plan.coding))
 
 
 def _joined(first: Motion, second: Motion) -> Motion:

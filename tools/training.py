@@ -15,7 +15,7 @@ from reference_encoder.content import ContentError, Motion
 from reference_encoder.quantise import Settings
 from reference_encoder.training import report, scores
 from reference_encoder.training.dataset import MultiView, load_multi_view
-from reference_encoder.training.export import export
+from reference_encoder.training.export import WeightCoding, export
 from reference_encoder.training.maps import first_turning_joint
 from reference_encoder.training.splatting import Splatter, splatter
 from reference_encoder.training.trainer import (
@@ -140,11 +140,13 @@ def _forked(start: Path, output: Path, views: MultiView, backend: Splatter, choi
     return Trainer(model, views, backend, choices.settings(), begun=begun)
 
 
-def stream(data: Path, output: Path, progress: Callable[[str, int, int], None]) -> bytes:
+def stream(
+    data: Path, output: Path, coding: WeightCoding, progress: Callable[[str, int, int], None]
+) -> bytes:
     """The stream of the trained avatar and all poses of the set."""
     views = load_multi_view(data)
     model = load_model(output, views, torch.device("cpu"))
-    return export(model, model.posed.motion, Settings(), progress)[1]
+    return export(model, model.posed.motion, Settings(), coding, progress)[1]
 
 
 def canonical_model(output: Path, views: MultiView, model: Model, backend: Splatter) -> Model:

@@ -109,6 +109,14 @@ class Integers:
     shift: np.ndarray
 
 
+Choose = Callable[[np.ndarray], np.ndarray]
+
+
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """The whole numbers in -63..63 next to weights in steps, half up."""
+    return np.floor(weights + 0.5).clip(-WEIGHT_MAX, WEIGHT_MAX).astype(np.int64)
+
+
 class Linear(nn.Module):
     """A linear layer of any width: weight = steps * whole numbers, then times the channel's step."""
 
@@ -124,7 +132,9 @@ class Linear(nn.Module):
         self.stride, self.width, self.gain = stride, width, gain
         self.quantised = True
         self.threshold: nn.Parameter | None = None  # of the channels' sizes, while channels are being pruned
-        self.fixed: torch.Tensor | None = None  # weights in steps to compute with in place of the rounded ones
+        self.fixed: torch.Tensor | None = (
+            None  # weights in steps to compute with in place of the rounded ones
+        )
 
     def gates(self) -> torch.Tensor:
         """How much is left of each output channel (O,), 0 to 1: a soft threshold on the size of its weights."""
@@ -137,9 +147,9 @@ class Linear(nn.Module):
         """The weights in steps, before rounding."""
         return self.weight * (self.gates() / self.log_step.exp())[:, None, None, None]
 
-    def scale(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Multipliers (O,), 2048 to 4095, and shifts (O,) of the channels."""
-        wanted = self.log_step.detach().double().exp() * self.gain
+    def scale(self, fineness: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Multipliers (O,), 2048 to 4095, and shifts (O,) of the channels, for steps so many times as fine."""
+        wanted = self.log_step.detach().double().exp() * self.gain / fineness
         shift = 11 - torch.floor(torch.log2(wanted))
         multiplier = torch.floor(wanted * 2**shift + 0.5)
         shift = torch.where(multiplier > 4095, shift - 1, shift)
@@ -166,17 +176,19 @@ class Linear(nn.Module):
         return levels.numel() * torch.log2(1 + 2 * np.e * (levels.mean(dim=(1, 2, 3)) + 0.02)).mean()
 
     @torch.no_grad()
-    def integers(self) -> Integers:
-        """What is sent. Steps of channels whose weights would break the accumulator's bound are widened first."""
+    def integers(self, choose: Choose = rounded, fineness: float = 1.0) -> Integers:
+        """What is sent: the whole numbers that `choose` makes of the weights (O, I, k, k), in steps so many times
+        as fine as those learned. Steps of channels that would break the accumulator's bound are widened first.
+        """
         while True:
-            levels = torch.floor(self.levels().double() + 0.5).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+            levels = torch.from_numpy(choose((self.levels().double() * fineness).cpu().numpy()))
             over = levels.abs().sum(dim=(1, 2, 3)) >= ACCUMULATOR
             if not over.any():
                 break
             self.log_step[over] += 0.02
-        multiplier, shift = self.scale()
-        step = multiplier * 2.0**-shift
-        bias = torch.floor((self.bias * self.gates()).double() * _BIAS_GAIN / step + 0.5)
+        multiplier, shift = self.scale(fineness)
+        step = (multiplier * 2.0**-shift).cpu()
+        bias = torch.floor((self.bias * self.gates()).double().cpu() * _BIAS_GAIN / step + 0.5)
         return Integers(
             *(values.to(torch.int64).cpu().numpy() for values in (levels, bias, multiplier, shift))
         )

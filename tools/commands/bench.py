@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tools.parameters import CONTENT_IN, OUT, json_option
+from tools.parameters import CONTENT_IN, OUT, json_option, weight_options
 
 
 @click.group()
@@ -195,6 +195,7 @@ def rd(
     "--seconds", default=10, show_default=True, type=click.IntRange(1, 15), help="Of motion in the size."
 )
 @click.option("--effort", default=5, show_default=True, type=click.IntRange(1, 9), help="Of `hga encode`.")
+@weight_options
 @click.option("--floats", is_flag=True, help="Also the networks before their numbers become whole.")
 @click.option("--output-dir", type=OUT, help="A folder for pictures side by side, and a plot of rates.")
 @json_option
@@ -205,6 +206,8 @@ def train(
     frames: int,
     seconds: int,
     effort: int,
+    dependent: bool,
+    trade: float,
     floats: bool,
     output_dir: Path | None,
     as_json: bool,
@@ -221,7 +224,7 @@ def train(
     Example: hga bench train out/clothed out/trained out/static --floats --output-dir out/pictures
     """
     try:
-        from tools.bench_train import Measurement, measure
+        from tools.bench_train import Measurement, WeightCoding, measure
     except ImportError as error:
         raise click.ClickException(
             f"trained generators need torch: pip install 'hga[train]' ({error})"
@@ -230,7 +233,9 @@ def train(
     from tools import terminal
 
     with terminal.progress() as progress:
-        plan = Measurement(cameras, frames, seconds, Settings(effort=effort), floats)
+        plan = Measurement(
+            cameras, frames, seconds, Settings(effort=effort), WeightCoding.of(dependent, trade), floats
+        )
         report = measure(data, trained, plan, output_dir, progress)
     if as_json:
         terminal.emit(report)
@@ -254,6 +259,53 @@ def train(
         for name, r in report["rows"].items()
     ]  # fmt: skip
     terminal.table(f"{report['pictures']} pictures of held-out poses", columns, rows)
+
+
+@bench.command()
+@click.argument("data", type=CONTENT_IN)
+@click.argument("trained", type=CONTENT_IN)
+@click.option(
+    "--frames", default=4, show_default=True, help="Poses on which the network's error is measured."
+)
+@json_option
+def weights(data: Path, trained: Path, frames: int, as_json: bool) -> None:
+    """Code the weights of the generator that `hga train` left in TRAINED; its inputs are those of the set DATA.
+
+    The same whole numbers are coded by us and by peers: a static Laplace distribution of the best scale for each
+    tensor, by the length of its ideal code, and general compressors. Then steps grow, and the mean squared
+    error of the network's output, against the output of its weights in floats, is set against the bits.
+
+    \b
+    Example: hga bench weights out/clothed out/trained
+    """
+    try:
+        from tools import bench_weights
+    except ImportError as error:
+        raise click.ClickException(
+            f"trained generators need torch: pip install 'hga[train]' ({error})"
+        ) from error
+    from tools import terminal
+
+    with terminal.progress() as progress:
+        report = bench_weights.measure(data, trained, frames, progress)
+    if as_json:
+        terminal.emit(report)
+        return
+    ours, laplace, count = bench_weights.OURS, bench_weights.LAPLACE, report["weights"]
+    for name, sizes in report["coded"].items():
+        rows = [(coder, f"{size:.0f}", f"{8 * size / count:.3f}", f"{sizes[ours] / size:.3f}")
+                for coder, size in sizes.items()]  # fmt: skip
+        terminal.table(
+            f"{count:,} weights, {name}", ("coder", "bytes>", "bit/weight>", "ours over it>"), rows
+        )
+    points = [
+        (name, f"{p['step']:.1f}", f"{p['error']:.0f}", f"{p[ours]:.3f}", f"{p[laplace]:.3f}")
+        for name, curve in report["curves"].items()
+        for p in curve
+    ]
+    shares = ", ".join(f"{share:.3f}" for share in report["equal_error"])
+    heads = ("quantisation", "steps>", "squared error>", "ours, bit/weight>", "Laplace, bit/weight>")
+    terminal.table(f"dependent and ours over uniform and Laplace at equal error: {shares}", heads, points)
 
 
 def _motion(progress: Callable[[str, int, int], None]) -> dict[str, Any]:

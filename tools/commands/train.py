@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tools import terminal
-from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
+from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room, weight_options
 
 
 @click.command()
@@ -58,6 +58,7 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
 @click.option(
     "--export", "stream", type=OutputFile(".hga"), help="Write the set's motion with the generator (.hga)."
 )
+@weight_options
 @json_option
 def train(
     data: Path,
@@ -68,6 +69,8 @@ def train(
     start: Path | None,
     previews: int,
     stream: Path | None,
+    dependent: bool,
+    trade: float,
     **chosen: Any,
 ) -> None:
     """Train a generator on the multi-view video in the folder DATA.
@@ -96,7 +99,8 @@ def train(
             data, avatar, output, training.Choices(**chosen), resume, start, previews, progress
         )
         if stream is not None:
-            stream.write_bytes(training.stream(data, output, progress))
+            coding = training.WeightCoding.of(dependent, trade)
+            stream.write_bytes(training.stream(data, output, coding, progress))
     if as_json:
         terminal.emit(report)
         return

@@ -143,6 +143,22 @@ def test_exports_a_stream_that_the_bench_measures(
     assert (tmp_path / "pictures/generative.png").exists()
 
 
+def test_weights_are_coded_and_their_errors_measured(
+    hga: Run, tiny: Path, trained: tuple[Path, dict]
+) -> None:
+    result = hga("bench", "weights", tiny, trained[0], "--frames", 2, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    rounded, default = report["coded"]["rounded"], report["coded"]["default"]
+    assert default["ours"] < rounded["ours"] < rounded["zstd"]
+    uniform, dependent = report["curves"]["uniform"], report["curves"]["dependent"]
+    for curve in (uniform, dependent):
+        assert [p["ours"] for p in curve] == sorted((p["ours"] for p in curve), reverse=True)
+        assert 0 < curve[0]["error"] < curve[-1]["error"]
+    assert uniform[0]["ours"] == pytest.approx(8 * rounded["ours"] / report["weights"])
+    assert report["equal_error"] and max(report["equal_error"]) < 0.95
+
+
 def test_facial_attention_weighs_the_face(tiny: Path, tmp_path: Path) -> None:
     plain = started(tiny)
     attentive = started(tiny)

@@ -16,12 +16,13 @@ from reference_encoder.content import Avatar, ContentError, Gaussians, Motion, R
 from reference_encoder.float_render import FloatCamera  # noqa: E402
 from reference_encoder.quantise import Settings  # noqa: E402
 from reference_encoder.training.dataset import MultiView  # noqa: E402
-from reference_encoder.training.export import export  # noqa: E402
+from reference_encoder.training.export import WeightCoding, export  # noqa: E402
 from reference_encoder.training.splatting import CpuSplatter  # noqa: E402
 from reference_encoder.training.trainer import Model  # noqa: E402
 from reference_encoder.training.twin import HEADS, Topology  # noqa: E402
 
 COUNT, FRAMES = 300, 3
+PLAIN = WeightCoding.of(False, 0.0)
 SETTINGS = Settings(effort=1, position_step=2**-17, scale_step=1 / 256, rotation_step=1 / 512, sh_step=1 / 256,
                     colour_step=1 / 512, opacity_step=1 / 4096, smallest_scale=2.0**-10, pruning=0.0)  # fmt: skip
 CAMERA = Camera.look_at(np.array([0.3, 1.0, 3.0]), np.array([0.0, 0.9, 0.0]), 64, 64, 0.8)
@@ -77,7 +78,7 @@ def test_the_decoders_maps_are_the_twins(monkeypatch: pytest.MonkeyPatch) -> Non
         return original(self, generator, inputs, vector)
 
     monkeypatch.setattr(Compiled, "maps", record)
-    still, stream = export(made, made.posed.motion, SETTINGS)
+    still, stream = export(made, made.posed.motion, SETTINGS, PLAIN)
     twin = made.twin.double()
     for number, frame in enumerate(Decoder(stream, strict=True).frames()):
         found = np.asarray(frame.maps).reshape(-1, 32, 32)
@@ -93,7 +94,7 @@ def test_the_decoders_maps_are_the_twins(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_decoded_pictures_are_those_of_training() -> None:
     made = model()
-    _, stream = export(made, made.posed.motion, SETTINGS)
+    _, stream = export(made, made.posed.motion, SETTINGS, PLAIN)
     splatter, camera = CpuSplatter(), FloatCamera.of(CAMERA)
     for number, frame in enumerate(Decoder(stream, strict=True).frames()):
         decoded = frame.render(CAMERA)[..., :3] / 255
@@ -106,9 +107,19 @@ def test_decoded_pictures_are_those_of_training() -> None:
         assert -10 * np.log10(error) > 38 and offset > 5 * error
 
 
+def test_a_decoder_has_the_weights_that_the_trellis_chose() -> None:
+    made = model()
+    coding = WeightCoding()
+    chosen = [layer.weights.ravel() for layer in coding.layers(made).values()]
+    _, stream = export(made, made.posed.motion, SETTINGS, coding)
+    frame = next(iter(Decoder(stream, strict=True).frames()))
+    assert frame.generator is not None
+    np.testing.assert_array_equal(frame.generator.parameters[0], np.concatenate(chosen))
+
+
 def test_one_kind_of_offset_is_enough() -> None:
     made = model(replace(TOPOLOGY, heads=("colour",), modulated=(0, 0, 0, 0), head_width=1))
-    still, stream = export(made, made.posed.motion, SETTINGS)
+    still, stream = export(made, made.posed.motion, SETTINGS, PLAIN)
     first, second = (next(iter(Decoder(data, strict=True).frames())) for data in (still, stream))
     for plain, moved in zip(first.gaussians, second.gaussians, strict=True):
         np.testing.assert_array_equal(plain, moved)
@@ -118,4 +129,4 @@ def test_one_kind_of_offset_is_enough() -> None:
 def test_a_motion_for_another_rig_is_refused() -> None:
     made = model()
     with pytest.raises(ContentError):
-        export(made, replace(made.posed.motion, rotations=np.zeros((FRAMES, 5, 3))), SETTINGS)
+        export(made, replace(made.posed.motion, rotations=np.zeros((FRAMES, 5, 3))), SETTINGS, PLAIN)
