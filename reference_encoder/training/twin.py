@@ -132,9 +132,7 @@ class Linear(nn.Module):
         self.stride, self.width, self.gain = stride, width, gain
         self.quantised = True
         self.threshold: nn.Parameter | None = None  # of the channels' sizes, while channels are being pruned
-        self.fixed: torch.Tensor | None = (
-            None  # weights in steps to compute with in place of the rounded ones
-        )
+        self.fixed: torch.Tensor | None = None  # weights in steps, in place of the rounded ones
 
     def gates(self) -> torch.Tensor:
         """How much is left of each output channel (O,), 0 to 1: a soft threshold on the size of its weights."""
