@@ -24,7 +24,9 @@ from reference_encoder.skeletons import smplx_skeleton
 
 PEERS = Path(__file__).parent / "content" / "peers"
 CLIPS = Path(__file__).parent / "content" / "data"
-AT_MOST = Settings(motion_quantum=0.9, motion_lambda=0.3)
+SKELETON = Settings(effort=1, checksums=False)
+"""No pictures of an avatar that is nothing but a skeleton: what is measured is motion."""
+AT_MOST = replace(SKELETON, motion_quantum=0.9, motion_lambda=0.3)
 """Best where only the largest error counts; the encoder's own default makes the mean error smaller too."""
 _RUNS = 5
 ACL_PRECISION = "0.001"  # metres: ACL's usual setting
@@ -58,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Mode:
-    """All clips in one way of coding; errors in millimetres, speeds of the slowest clip per processor second."""
+    """All clips in one way of coding; errors in millimetres, frames per second of processor time."""
 
     name: str
     random_access: float  # seconds between random access points, 0 for one key unit
@@ -83,8 +85,8 @@ class Mode:
             size / sum(row.peer.bytes for row in rows),
             sum(row.joint_mean * row.frames for row in rows) / frames,
             max(row.joint_max for row in rows),
-            min(row.frames / row.encoding for row in rows),
-            min(row.frames / row.decoding for row in rows),
+            frames / sum(row.encoding for row in rows),
+            frames / sum(row.decoding for row in rows),
             list(rows),
         )
 
@@ -105,7 +107,8 @@ MODES = {LONG: (0, 128), "groups of 2": (1, 128), "groups of 4": (2, 128), LOW_D
 """§7.5.2 (group_shift, frames_per_unit) of each way of coding that is compared."""
 MEAN_ERRORS = (0.3, 1.0, 3.0)  # mm
 HGC_AVATAR = 646.0  # B/frame of that codec's own coder of poses, the mean of its four subjects
-WEIGHT_STEPS = (1.2, 4.0, 12.0)  # thousandths; a uniform error has a quarter of its step in the mean
+WEIGHT_ERRORS = (0.3, 1.0, 3.0)  # mean, in 1/1000 of a weight
+FINER = 0.95  # from one step that is tried to the next
 
 Progress = Callable[[str, int, int], None]
 
@@ -156,14 +159,14 @@ def measure_means(clips: Sequence[str] = (), progress: Progress = lambda *_: Non
     jobs = [(mean, name) for mean in MEAN_ERRORS for name in (LONG, "groups of 4")]
     counted, found = _counted(progress, "mean errors of motion", len(jobs), clips), []
     for mean, name in jobs:
-        chosen = Settings(mean_error=mean / 1000, group_shift=MODES[name][0])
+        chosen = replace(SKELETON, mean_error=mean / 1000, group_shift=MODES[name][0])
         rows = list(counted(measure_motion(clips, settings=chosen)))
         found.append(Mode.of(f"{name}, {mean:g} mm", 0.0, rows))
     return found
 
 
-def measure_track(track: Motion, steps: Sequence[float] = WEIGHT_STEPS) -> Iterator[TrackPoint]:
-    """The expression weights of a track alone, without its joints, at several steps; one key unit."""
+def measure_track(track: Motion, errors: Sequence[float] = WEIGHT_ERRORS) -> Iterator[TrackPoint]:
+    """The expression weights of a track alone, without its joints, at mean errors of 1/1000; one key unit."""
     count = track.expressions.shape[1]
     face = replace(
         skeleton_avatar(), expressions=np.zeros((count, 55, 3)), expression_names=track.expression_names
@@ -174,12 +177,23 @@ def measure_track(track: Motion, steps: Sequence[float] = WEIGHT_STEPS) -> Itera
         translations=np.zeros((track.count, 3)),
         joint_names=face.rig.names,
     )
-    for step in steps:
-        chosen = Settings(expression_weight_step=step / 1000, random_access=0.0, checksums=False)
-        data = encode(face, still, chosen, names=False)
-        weights = np.array([frame.pose[-count:] for frame in Decoder(data, strict=True).frames()]) / 2**14
-        error = 1000 * np.abs(weights - track.expressions)
-        yield TrackPoint(step, track.count, motion_bytes(data), float(error.mean()), float(error.max()))
+    for wanted in errors:
+        step = 4 * wanted  # a uniform error has a quarter of its step in the mean, weights of 0 have none
+        for _ in range(2):
+            step *= wanted / _track_point(face, still, step).weight_mean
+        point = _track_point(face, still, step / FINER)
+        while point.weight_mean > wanted:
+            point = _track_point(face, still, step)
+            step *= FINER
+        yield point
+
+
+def _track_point(face: Avatar, track: Motion, step: float) -> TrackPoint:
+    chosen = replace(SKELETON, expression_weight_step=step / 1000, random_access=0.0)
+    data, count = encode(face, track, chosen, names=False), len(face.expression_names)
+    weights = np.array([frame.pose[-count:] for frame in Decoder(data, strict=True).frames()]) / 2**14
+    error = 1000 * np.abs(weights - track.expressions)
+    return TrackPoint(step, track.count, motion_bytes(data), float(error.mean()), float(error.max()))
 
 
 def acl(precision: str = ACL_PRECISION, folder: Path = PEERS) -> list[Peer]:
@@ -244,7 +258,6 @@ def measure_motion(
             shell_tolerance=peer.shell_max / 1000,
             random_access=random_access,
             frames_per_unit=frames_per_unit,
-            checksums=False,
         )
         yield _measured(peer, avatar, motion, chosen)
 
