@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -20,9 +20,11 @@ from reference_encoder.float_model import blend_matrices, forward_kinematics, ro
 _C = spec.standard().constant_values
 _SIZE = 512
 _FIELD_OF_VIEW = 0.5
+_PORTRAITS = 4  # cameras around the head
 DC = 0.28209479177387814  # a spherical harmonics coefficient of band 0 counts so much in the colour
 
-_FINE = re.compile(r"head|jaw|eye|face|hand|wrist|thumb|index|middle|pinky|little|finger|(?<![a-z])ring")
+_HEAD = re.compile(r"head|jaw|eye|face")
+_FINE = re.compile(rf"{_HEAD.pattern}|hand|wrist|thumb|index|middle|pinky|little|finger|(?<![a-z])ring")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,17 @@ class Sensitivity:
             self.samples,
         )
 
+    def or_more(self, other: Sensitivity) -> Sensitivity:
+        """The greater of the two in each value, and the samples of both."""
+        return Sensitivity(
+            np.maximum(self.position, other.position),
+            np.maximum(self.scale, other.scale),
+            np.maximum(self.rotation, other.rotation),
+            np.maximum(self.opacity, other.opacity),
+            np.maximum(self.colour, other.colour),
+            self.samples + other.samples,
+        )
+
     def weighted(self, weights: np.ndarray) -> Sensitivity:
         """With errors of the Gaussians counted so many times; weights (N,)."""
         each = weights[:, None]
@@ -83,8 +96,27 @@ def importance(avatar: Avatar, priority: float) -> np.ndarray:
 
 def fine_share(avatar: Avatar) -> np.ndarray:
     """(N,) how much of each Gaussian is face or hand: what joints move it that are named so."""
-    fine = [n for n, name in enumerate(avatar.rig.names) if _FINE.search(name.lower())]
-    return (avatar.skin_weights * np.isin(avatar.skin_joints, fine)).sum(axis=1)
+    return _share(avatar, _FINE)
+
+
+def head_share(avatar: Avatar) -> np.ndarray:
+    """(N,) how much of each Gaussian is head."""
+    return _share(avatar, _HEAD)
+
+
+def _share(avatar: Avatar, pattern: re.Pattern[str]) -> np.ndarray:
+    found = [n for n, name in enumerate(avatar.rig.names) if pattern.search(name.lower())]
+    return (avatar.skin_weights * np.isin(avatar.skin_joints, found)).sum(axis=1)
+
+
+def portrait(avatar: Avatar) -> list[View]:
+    """Views of the head of an avatar at rest; none if it has no head, or little else."""
+    g = avatar.gaussians
+    head = g.positions[head_share(avatar) > 0.5]
+    if not len(head) or 2 * np.ptp(head, axis=0).max() > np.ptp(g.positions, axis=0).max():
+        return []
+    turns = np.broadcast_to(np.eye(3), (g.count, 3, 3))
+    return [View(g.positions, turns, camera) for camera in ring(head, _PORTRAITS, 0.0, 0.0)]
 
 
 def ring(points: np.ndarray, count: int, phase: float, elevation: float) -> list[Camera]:
@@ -139,14 +171,7 @@ def sensitivity(
     for n, views in enumerate(groups):
         progress("poses", n, len(groups))
         found = _mean(avatar, views, smallest_scale)
-        best = Sensitivity(
-            np.maximum(best.position, found.position),
-            np.maximum(best.scale, found.scale),
-            np.maximum(best.rotation, found.rotation),
-            np.maximum(best.opacity, found.opacity),
-            np.maximum(best.colour, found.colour),
-            best.samples + found.samples / len(groups),
-        )
+        best = best.or_more(replace(found, samples=found.samples / len(groups)))
     return best
 
 

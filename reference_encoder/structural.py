@@ -27,10 +27,22 @@ from reference_encoder.gaussians import (
 )
 from reference_encoder.quantise import Settings, Steps, integer_steps, step_elements, to_integers
 from reference_encoder.refit import decoded_projected, refit_colours
-from reference_encoder.sensitivity import Sensitivity, View, importance, poses, projected, ring, sensitivity
+from reference_encoder.sensitivity import (
+    Sensitivity,
+    View,
+    importance,
+    portrait,
+    poses,
+    projected,
+    ring,
+    sensitivity,
+)
 from reference_encoder.units import unit
 
 _C = spec.standard().constant_values
+# Settings of which others are tried; positions keep their step, which the order of Gaussians follows.
+_MOVED = ("scale_blur", "rotation_step", "scale_step", "colour_step", "opacity_step", "sh_step")
+_MOVE = 2.0**0.5
 _VALUES = 14  # of a Gaussian, over which the error that a picture may have is shared out
 
 Progress = Callable[[str, int, int], None]
@@ -43,8 +55,7 @@ class Effort:
     cameras: int  # around the rest pose, a quarter of them from above; 0: no pictures, all steps as the settings say
     poses: int  # frames of the motion that are looked at besides
     rounds: int  # of conjugate gradients by which colours are refitted; 0: they stay
-    blurs: tuple[float, ...] = ()  # factors on the blur that are tried to the end
-    powers: bool = False  # whether all powers of opacity are tried to the end
+    tries: int = 0  # of other steps, coded and looked at: the best are kept
 
 
 EFFORTS = {
@@ -55,8 +66,8 @@ EFFORTS = {
     5: Effort(16, 8, 10),
     6: Effort(24, 8, 14),
     7: Effort(32, 12, 18),
-    8: Effort(32, 12, 18, (0.5, 2)),
-    9: Effort(32, 12, 18, (0.5, 0.7, 1.4, 2), True),
+    8: Effort(32, 12, 18, 12),
+    9: Effort(32, 12, 18, 48),
 }
 """§5.5 Effort -> what it tries: more of everything from level to level."""
 
@@ -86,6 +97,9 @@ def prepared(avatar: Avatar, motion: Motion, settings: Settings, progress: Progr
     if effort_of(settings).cameras:
         seen = sensitivity(avatar, views(avatar, motion, settings), settings.smallest_scale, progress)
         theta = settings.picture_step**2 * seen.samples / (_VALUES * avatar.gaussians.count)
+        if settings.closeness and (close := portrait(avatar)):
+            nearer = sensitivity(avatar, [close], settings.smallest_scale, progress)
+            seen = seen.or_more(nearer.weighted(np.full(avatar.gaussians.count, settings.closeness**2)))
         seen = seen.weighted(importance(avatar, settings.face_priority))
     if seen is not None and settings.pruning:
         needed = seen.opacity * np.maximum(avatar.gaussians.opacities, 1e-3) ** 2
@@ -150,17 +164,39 @@ def refined(ready: Prepared, known: Mapping[str, Any], settings: Settings, progr
     shown = picked(views(ready.source, ready.motion, settings))
     source, thin = ready.source.gaussians, settings.smallest_scale
     pictures = in_threads(lambda view: picture_of(projected(source, view, thin), view.camera), shown)
-    own = ready.settings
-    tried = [own, *(replace(own, scale_blur=own.scale_blur * factor) for factor in effort.blurs)]
-    if effort.powers:
-        tried += [replace(own, opacity_power=power) for power in (1, 2, 3) if power != own.opacity_power]
-    results = []
-    for n, each in enumerate(tried):
-        progress("colours", n, len(tried))
-        fitted = refitted(changed(ready, each) if n else ready, known, shown, pictures, effort.rounds)
-        results.append((cost_of(fitted, known, shown, pictures) if len(tried) > 1 else 0.0, n, fitted))
-    progress("colours", len(tried), len(tried))
-    return min(results, key=lambda result: result[:2])[2]
+    ready = searched(ready, known, shown, pictures, effort.tries, progress)
+    progress("colours", 0, 1)
+    fitted = refitted(ready, known, shown, pictures, effort.rounds)
+    progress("colours", 1, 1)
+    return fitted
+
+
+def searched(
+    ready: Prepared,
+    known: Mapping[str, Any],
+    shown: list[View],
+    pictures: list[np.ndarray],
+    tries: int,
+    progress: Progress,
+) -> Prepared:
+    """§5.5 With steps of less cost: one moved at a time, coded and looked at, the best kept.
+
+    Ends after so many `tries`, or as soon as no move is left that gains.
+    """
+    names = _MOVED[: len(_MOVED) - (ready.avatar.gaussians.sh_degree == 0)]
+    moves = [(name, factor) for name in names for factor in (_MOVE, 1 / _MOVE)]
+    best, least, idle = ready, cost_of(ready, known, shown, pictures) if tries else 0.0, 0
+    for n in range(tries):
+        progress("steps", n, tries)
+        name, factor = moves[n % len(moves)]
+        moved = replace(best.settings, **{name: factor * getattr(best.settings, name)})  # type: ignore[arg-type]
+        tried = changed(best, moved)
+        cost = cost_of(tried, known, shown, pictures)
+        best, least, idle = (tried, cost, 0) if cost < least else (best, least, idle + 1)
+        if idle == len(moves):
+            break
+    progress("steps", tries, tries)
+    return best
 
 
 def refitted(

@@ -18,7 +18,7 @@ import zstandard
 from reference_encoder.content import Avatar, ContentError, Gaussians
 from reference_encoder.splats import load_gaussians, save_ply, save_spz, transform
 
-PACKAGE = "splat-transform"
+PROGRAM = "splat-transform"
 CURVE_BITS = (8, 10, 12, 14, 16)  # of the arrays that LZMA packs: a curve, for BD-rate
 _Y_AND_Z_TURNED = np.diag([1.0, -1.0, -1.0])
 
@@ -47,7 +47,7 @@ def static_peers(splat_transform: str | None, slow: bool) -> list[Peer]:
 
     `slow` lets it make .sog of view-dependent colour too.
     """
-    command = find_splat_transform(splat_transform)
+    command = find_program(PROGRAM, "@playcanvas/splat-transform", splat_transform)
 
     def converted(suffix: str) -> Callable[[Gaussians], Coded | str]:
         return lambda gaussians: _converted(gaussians, command, suffix, slow)
@@ -55,30 +55,30 @@ def static_peers(splat_transform: str | None, slow: bool) -> list[Peer]:
     lzma_curve = [Peer("lzma", f"{bits} bit", _packed(lzma_9, lzma.decompress, bits)) for bits in CURVE_BITS]
     return [
         Peer("spz (gzip)", "12 fraction bits", _spz),
-        Peer("spz", PACKAGE, converted(".spz")),
-        Peer("sog", PACKAGE, converted(".sog")),
+        Peer("spz", PROGRAM, converted(".spz")),
+        Peer("sog", PROGRAM, converted(".sog")),
         *lzma_curve,
         Peer("zstd -19", "16 bit", _packed(zstd_19, zstandard.ZstdDecompressor().decompress, 16)),
         Peer("brotli 11", "16 bit", _brotli),
     ]
 
 
-def find_splat_transform(path: str | None) -> Sequence[str] | str:
-    """The command that runs the npm package, or why there is none. Raises ContentError for a wrong `path`."""
+def find_program(name: str, package: str, path: str | None = None) -> Sequence[str] | str:
+    """The command that runs a program of an npm package, or why not. Raises ContentError for a wrong `path`."""
     if path is not None:
         found = shutil.which(path)
         if found is None:
-            raise ContentError(f"--splat-transform {path}: not a program")
+            raise ContentError(f"--{name} {path}: not a program")
         return [found]
-    installed = shutil.which(PACKAGE)
+    installed = shutil.which(name)
     if installed:
         return [installed]
     npx = shutil.which("npx")
     if npx is None:
-        return "neither splat-transform nor npx is installed"
-    command = [npx, "--no-install", PACKAGE]
-    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
-        return "npm has no @playcanvas/splat-transform here (--splat-transform says where it is)"
+        return f"neither {name} nor npx is installed"
+    command = [npx, "--no-install", name]
+    if subprocess.run([*command, "-v"], capture_output=True, check=False).returncode:
+        return f"npm has no {package} here (npm install {package}, or {name} on the PATH)"
     return command
 
 

@@ -11,6 +11,7 @@ from reference_encoder.content import Gaussians
 from reference_encoder.splats import load_gaussians
 from tools import terminal
 from tools.bench_rd_effort import measure_effort, measure_face
+from tools.bench_rd_meshes import mesh_peers
 from tools.bench_rd_peers import static_peers
 from tools.bench_rd_static import StaticReport, measure_expressions, measure_static
 from tools.content import body_avatar, head_avatar
@@ -28,7 +29,7 @@ def static(
     progress: Progress,
 ) -> dict[str, Any]:
     """{"static": one report for each content}; draws its curves into `output_dir`."""
-    peers = static_peers(splat_transform, slow)
+    peers = [*static_peers(splat_transform, slow), *mesh_peers()]
     reports = []
     for name, gaussians in contents(files):
         measured = measure_static(name, gaussians, qualities, peers, progress=progress)
@@ -174,18 +175,20 @@ def _show_effort(part: dict[str, Any]) -> None:
 
 
 def _show_face(part: dict[str, Any]) -> None:
-    columns = ("--face-priority", "picture step>", "bytes>", "face PSNR dB>", "all PSNR dB>")
+    columns = ("--face-priority", "picture step>", "bytes>", "face PSNR dB>", "hand>", "all>")
     rows = [
         (
             f"{row['priority']:g}",
             f"{row['picture_step']:.3f}",
             f"{row['bytes']:,}",
             f"{row['face']:.2f}",
+            f"{row['hand']:.2f}",
             f"{row['all']:.2f}",
         )
         for row in part["rows"]
     ]
-    terminal.table(f"{part['content']}: priority of the face at equal bytes", columns, rows)
+    share = f"{100 * part['share']:.0f} % of the Gaussians are face or hands"
+    terminal.table(f"{part['content']}: priority at equal bytes; {share}", columns, rows)
     for path in part.get("pictures", ()):
         terminal.say(f"wrote {path}")
 

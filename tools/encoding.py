@@ -38,6 +38,7 @@ _HELP = {  # of the settings whose unit, which stands beside them in `Settings`,
     "sh_step": "At effort 1: quantiser step of spherical harmonics bands 1 to 3, in units of the coefficient",
     "smallest_scale": "Thinner Gaussians become as thick as this, m: they look the same",
     "face_priority": "How many times smaller errors of face and hands shall be; the rest gets coarser for it",
+    "closeness": "How much errors count in pictures of the head alone, beside those of everything; 0: not at all",
     "influences": "Joints per Gaussian, 1 to 8",
     "weight_bits": "Skinning weights sum to 2 to this power, 9 to 16",
     "expression_step": "Quantiser step of expression offsets, m",
@@ -63,6 +64,7 @@ _HELP = {  # of the settings whose unit, which stands beside them in `Settings`,
 }
 _MAY_BE_ZERO = (
     "random_access", "bitrate", "motion_step", "mean_error", "group_shift", "pruning", "opacity_power", "scale_blur",
+    "closeness",
 )  # fmt: skip
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
 _STEPS = re.compile(r"_(step|tolerance)$")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reference_encoder.structural import EFFORTS
+from reference_encoder.quantise import Settings
+from reference_encoder.structural import EFFORTS, Effort
 from tools import bench_rd_effort, bench_rd_report
 from tools.bench_rd_effort import highest, measure_effort
 from tools.tests.conftest import small_avatar
@@ -43,7 +45,8 @@ def test_efforts_try_more_from_level_to_level() -> None:
     levels = list(EFFORTS.values())
     assert list(EFFORTS) == list(range(1, 10)) and len(set(levels)) == 9
     for below, above in pairwise(levels):
-        assert below.cameras <= above.cameras and below.poses <= above.poses and below.rounds <= above.rounds
+        pairs = [(getattr(below, name), getattr(above, name)) for name in Effort.__dataclass_fields__]
+        assert all(less <= more for less, more in pairs) and any(less < more for less, more in pairs)
 
 
 def test_effort_report_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -58,3 +61,15 @@ def test_effort_report_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "effort_small.svg",
     ]
     bench_rd_report.show(report)
+
+
+def test_priority_is_measured_at_equal_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    avatar = small_avatar()
+    avatar = replace(avatar, rig=replace(avatar.rig, names=("hand_l", "spine1", "head")))
+    monkeypatch.setattr(bench_rd_effort, "PRIORITIES", (1.0, 2.0))
+    monkeypatch.setattr(bench_rd_effort, "Settings", lambda **chosen: Settings(effort=2, **chosen))
+    report = bench_rd_effort.measure_face("small", avatar, tmp_path, nothing)
+    first, second = report.rows
+    assert abs(second.bytes / first.bytes - 1) < 0.05
+    assert Path(report.pictures[0]).name == "face_small.png"
+    bench_rd_report.show({"face": [asdict(report)]})
