@@ -189,7 +189,7 @@ def searched(
     for n in range(tries):
         progress("steps", n, tries)
         name, factor = moves[n % len(moves)]
-        moved = replace(best.settings, **{name: factor * getattr(best.settings, name)})  # type: ignore[arg-type]
+        moved = replace(best.settings, **{name: factor * getattr(best.settings, name)})
         tried = changed(best, moved)
         cost = cost_of(tried, known, shown, pictures)
         best, least, idle = (tried, cost, 0) if cost < least else (best, least, idle + 1)
