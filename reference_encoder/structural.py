@@ -62,14 +62,18 @@ EFFORTS = {
     1: Effort(0, 0, 0),
     2: Effort(4, 2, 0),
     3: Effort(8, 4, 4),
-    4: Effort(12, 6, 6),
+    4: Effort(16, 8, 5),
     5: Effort(16, 8, 10),
-    6: Effort(24, 8, 14),
-    7: Effort(32, 12, 18),
-    8: Effort(32, 12, 18, 12),
-    9: Effort(32, 12, 18, 48),
+    6: Effort(16, 8, 10, 4),
+    7: Effort(16, 8, 10, 12),
+    8: Effort(16, 8, 10, 24),
+    9: Effort(16, 8, 10, 48),
 }
-"""§5.5 Effort -> what it tries: more of everything from level to level."""
+"""§5.5 Effort -> what it tries: all that the level below tries, and more.
+
+More than 16 cameras gained nothing that could be told from chance. The tries of a level begin with those of the
+level below, and only what costs less is kept.
+"""
 
 
 def effort_of(settings: Settings) -> Effort:
