@@ -28,7 +28,7 @@ from tools.content.clothed import Plan, poses
 
 Progress = Callable[[str, int, int], None]
 STILL = "Canonical + LBS"
-_LOOKED_AT = 0.1, 0.45, 0.97  # places of the pictures shown among all
+_LOOKED_AT = 0.1, 0.97  # places of the pictures shown among all
 _SIZES = ("bytes", "generator_bytes", "bits_per_weight", "gmacs")
 _MOTION, _RATE = Plan(stride=1, clips=("punch",)), 30  # whose first seconds are part of the size
 

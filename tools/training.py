@@ -108,16 +108,18 @@ def train(
         model = Model(template, views, topology, backend.device)
         trainer = Trainer(model, views, backend, choices.settings(), state)
     model = trainer.model
-    if not choices.steps and trainer.step == trainer.total:
-        trainer.start_generator(output, progress)
     while trainer.step < trainer.total:
         trainer.run(output, progress, min(trainer.step + _PREVIEWS_EVERY, trainer.total))
         report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
-        if trainer.step >= choices.canonical_steps:
-            _preview(output, views, model, backend, previews)
+        if choices.steps and trainer.step >= choices.canonical_steps:
+            _preview(output, views, trainer.model, backend, previews)
+    if not choices.steps:
+        trainer.start_generator(output, progress)
     note = report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
     shown = scores.held_out_pictures(views, 4, 24)
     found = {name: asdict(s) for name, s in compare(output, views, model, backend, shown).items()}
+    if not choices.steps:
+        del found["Generative"]  # of a generator that nobody trained
     kilobytes = float(model.twin.bits().detach()) / 8000
     summary = f"{model.twin.topology.macs() / 1e9:.2f} GMAC/frame, about {kilobytes:.0f} kB of weights"
     return {

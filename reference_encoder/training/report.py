@@ -45,7 +45,8 @@ def side_by_side(
 def _around(window: np.ndarray, size: int) -> tuple[slice, slice]:
     """Rows and columns of a square within (H, W) around the middle of what is marked."""
     marked = [np.flatnonzero(window.any(axis=1 - axis)) for axis in (0, 1)]
-    wide = min([size, *(2 * int(np.ptp(places)) + 1 for places in marked if len(places))])
+    extents = [int(np.ptp(places)) + 1 for places in marked if len(places)]
+    wide = min(size, 2 * max(extents, default=size))
     found = []
     for places, length in zip(marked, window.shape, strict=True):
         middle = (places[0] + places[-1]) // 2 if len(places) else length // 2
