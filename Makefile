@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := spec reference_decoder reference_encoder conformance tools
 
-.PHONY: help demo proof test conformance test-smplx check lint types spec mutation fuzz bench clean
+.PHONY: help demo proof test conformance conformance-document third-party test-smplx check lint types spec mutation fuzz bench clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,10 +24,16 @@ demo: $(VENV)/.installed ## encode, decode, draw and verify both shipped avatars
 test: $(VENV)/.train ## all tests; installs torch, with which generators are trained
 	$(BIN)/python -m pytest
 
-conformance: $(VENV)/.installed ## make the conformance streams in out/corpus and judge the reference decoder by them
-	$(BIN)/hga conformance generate -o out/corpus
-	$(BIN)/hga conformance run --corpus out/corpus --decoder conformance/reference.toml
-	$(BIN)/hga conformance coverage --corpus
+conformance: $(VENV)/.installed ## make the conformance corpus again, compare, and judge the reference decoder by it
+	$(BIN)/hga conformance generate --check
+	$(BIN)/hga conformance run --decoder conformance/reference.toml --strict exact --stages all
+
+conformance-document: $(VENV)/.installed ## judge the text of the standard, executed, by the small streams
+	$(BIN)/hga conformance run --decoder conformance/executed.toml --strict exact --stages all --largest 3000
+
+third-party: $(VENV)/.installed ## build the decoder in C99 and judge it by the corpus; needs a C compiler
+	$(MAKE) -C conformance/third_party/c99
+	$(BIN)/hga conformance run --decoder conformance/third_party/c99/decoder.toml --strict exact
 
 test-smplx: $(VENV)/.installed ## the tests against the smplx package too; installs it (non-commercial terms) and torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,smplx]'
