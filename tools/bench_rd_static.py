@@ -152,7 +152,7 @@ def measure_static(
     for done, peer in enumerate(peers, len(qualities) + 1):
         coded = peer.code(gaussians)
         if isinstance(coded, str):
-            report.missing.append(f"{peer.name}: {coded}")
+            report.missing.extend({f"{peer.name}: {coded}"}.difference(report.missing))
         else:
             report.peers.append(_peer_row(name, peer, coded, judge))
         progress(name, done, total)

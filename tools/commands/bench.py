@@ -154,7 +154,7 @@ def rd(
     was decoded against the float64 render of the original. Motion: bytes at no larger errors than
     ACL's, and at mean errors, with the frames coded a second of processor time. Expressions: the whole
     head against zstd -19 of its 16-bit arrays. Only if asked for: what each level of effort saves at equal
-    quality, and what priority does for a face at equal bytes.
+    quality, and what priority does for a face and a hand at equal bytes.
 
     \b
     Examples:

@@ -88,12 +88,14 @@ def encode(
       1  no pictures: all Gaussians have the steps of the options
       2  pictures from 4 sides at rest and in 2 poses of the motion decide; what none shows is left out
       3  8 sides, 4 poses; colours are refitted to make up for what quantisation has spoilt
-      4  12 sides, 6 poses, a longer fit
-      5  16 sides, 8 poses, a longer fit
-      6  24 sides, a longer fit
-      7  32 sides, 12 poses, a longer fit
-      8  two other blurs are encoded to the end, the best is taken
-      9  four other blurs and all opacity powers
+      4  16 sides, 8 poses
+      5  a longer fit
+      6  4 other sets of steps are encoded and looked at, each with one step changed: the best is kept
+      7  12 of them
+      8  24
+      9  48, or until no step is left that gains
+
+    A head that is a small part of an avatar is also looked at from near: --closeness says how much that counts.
 
     \b
     Examples:
