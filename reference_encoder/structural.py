@@ -48,7 +48,7 @@ _VALUES = 14  # of a Gaussian, over which the error that a picture may have is s
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Effort:
     """What a level of effort tries."""
 
@@ -72,7 +72,7 @@ EFFORTS = {
 """§5.5 Effort -> what it tries: all that the level below tries, and more.
 
 More than 16 cameras gained nothing that could be told from chance. The tries of a level begin with those of the
-level below, and only what costs less is kept.
+level below, whose result is kept if it costs less.
 """
 
 
@@ -168,11 +168,20 @@ def refined(ready: Prepared, known: Mapping[str, Any], settings: Settings, progr
     shown = picked(views(ready.source, ready.motion, settings))
     source, thin = ready.source.gaussians, settings.smallest_scale
     pictures = in_threads(lambda view: picture_of(projected(source, view, thin), view.camera), shown)
-    ready = searched(ready, known, shown, pictures, effort.tries, progress)
-    progress("colours", 0, 1)
-    fitted = refitted(ready, known, shown, pictures, effort.rounds)
-    progress("colours", 1, 1)
-    return fitted
+    results: list[tuple[float, int, Prepared]] = []
+    done, every = 0, stages(effort)
+    for tries in every:
+        ready = searched(ready, known, shown, pictures, range(done, tries), progress)
+        fitted, done = refitted(ready, known, shown, pictures, effort.rounds), tries
+        cost = cost_of(fitted, known, shown, pictures) if len(every) > 1 else 0.0
+        results.append((cost, tries, fitted))
+        progress("colours", len(results), len(every))
+    return min(results, key=lambda result: result[:2])[2]
+
+
+def stages(effort: Effort) -> list[int]:
+    """After how many tries colours are refitted: where the levels end that differ from this one in tries alone."""
+    return [each.tries for each in EFFORTS.values() if replace(effort, tries=each.tries) == each <= effort]
 
 
 def searched(
@@ -180,18 +189,18 @@ def searched(
     known: Mapping[str, Any],
     shown: list[View],
     pictures: list[np.ndarray],
-    tries: int,
+    tries: range,
     progress: Progress,
 ) -> Prepared:
     """§5.5 With steps of less cost: one moved at a time, coded and looked at, the best kept.
 
-    Ends after so many `tries`, or as soon as no move is left that gains.
+    `tries` are numbers of moves, which come in turn; ends as soon as none is left that gains.
     """
     names = _MOVED[: len(_MOVED) - (ready.avatar.gaussians.sh_degree == 0)]
     moves = [(name, factor) for name in names for factor in (_MOVE, 1 / _MOVE)]
     best, least, idle = ready, cost_of(ready, known, shown, pictures) if tries else 0.0, 0
-    for n in range(tries):
-        progress("steps", n, tries)
+    for n in tries:
+        progress("steps", n, tries.stop)
         name, factor = moves[n % len(moves)]
         moved = replace(best.settings, **{name: factor * getattr(best.settings, name)})
         tried = changed(best, moved)
@@ -199,7 +208,6 @@ def searched(
         best, least, idle = (tried, cost, 0) if cost < least else (best, least, idle + 1)
         if idle == len(moves):
             break
-    progress("steps", tries, tries)
     return best
 
 

@@ -13,7 +13,7 @@ from reference_encoder.content import Avatar
 from reference_encoder.encode import headers
 from reference_encoder.quantise import Settings
 from reference_encoder.sensitivity import head_share, portrait, projected, ring
-from reference_encoder.structural import changed, cost_of, picked, prepared, searched, views
+from reference_encoder.structural import EFFORTS, changed, cost_of, picked, prepared, searched, stages, views
 from reference_encoder.tests.test_encode import avatar, motion
 
 
@@ -68,7 +68,17 @@ def test_other_steps_are_kept_only_if_they_cost_less() -> None:
     shown = picked(views(subject, moving, ready.settings))
     pictures = [picture_of(projected(subject.gaussians, view, 2.0**-14), view.camera) for view in shown]
     before = cost_of(ready, known, shown, pictures)
-    found = searched(ready, known, shown, pictures, 24, nothing)
+    found = searched(ready, known, shown, pictures, range(24), nothing)
     assert cost_of(found, known, shown, pictures) < before
     assert found.settings.colour_step > ready.settings.colour_step
-    assert searched(ready, known, shown, pictures, 0, nothing) is ready
+    assert searched(ready, known, shown, pictures, range(0), nothing) is ready
+
+
+def test_a_level_has_the_results_of_those_below_that_look_alike() -> None:
+    assert [stages(EFFORTS[level]) for level in (3, 4, 5, 6, 9)] == [
+        [0],
+        [0],
+        [0],
+        [0, 4],
+        [0, 4, 12, 24, 48],
+    ]
