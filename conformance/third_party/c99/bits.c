@@ -89,7 +89,7 @@ int64_t read_leb128(Bits *bits, Range range)
         value += (byte & 127) << (7 * n);
         bool too_long = n == 4 && byte >= 128;
         bool needless = n > 0 && byte == 0;
-        check(bits, !too_long && !needless, MALFORMED, "leb128_length", "5.2.4");
+        check(bits, !too_long && !needless, MALFORMED, "leb128_length", "5.2");
     }
     return accept(bits, begin, value, &range);
 }

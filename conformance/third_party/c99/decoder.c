@@ -4,6 +4,7 @@
 #include "canonical.h"
 #include "expression.h"
 #include "frames.h"
+#include "generator.h"
 #include "memory.h"
 #include "motion.h"
 
@@ -59,6 +60,7 @@ typedef struct {
     Payload sequence_payload, avatar_payload;
     Avatar *avatar; /* NULL until its header has been received */
     Motion *motion;
+    Generator *generator; /* the active one, NULL if there is none (6.12.2) */
     FrameMaker *maker;
     Metadata metadata; /* so far */
 } Decoder;
@@ -263,8 +265,8 @@ static void present_frames(const Decoder *decoder)
         frame.index = motion->unit.first_frame + f;
         frame.random_access = motion->unit.key && f == 0;
         find_time(&decoder->sequence, &frame);
-        frame.digests = make_frame(decoder->maker, decoder->avatar, decoder->all_metadata, frame.index,
-                                   motion->symbols[f], motion->pose[f]);
+        frame.digests = make_frame(decoder->maker, decoder->avatar, decoder->generator,
+                                   decoder->all_metadata, frame.index, motion->symbols[f], motion->pose[f]);
         decoder->report->frame(&frame);
     }
 }
@@ -316,6 +318,9 @@ static void take_payload(Decoder *decoder, Bits *bits, const Unit *unit)
         read_expression_unit(bits, decoder->avatar);
         decoder->maker->canonical_known = false;
         return;
+    case UNIT_GENERATOR:
+        read_generator_unit(bits, limits_of(decoder), decoder->avatar, &decoder->generator);
+        return;
     case UNIT_MOTION:
         take_motion(decoder, bits, unit);
         return;
@@ -366,6 +371,7 @@ static void free_decoder(Decoder *decoder)
 {
     free_avatar(decoder->avatar);
     free(decoder->motion);
+    free_generator(decoder->generator);
     free_frame_maker(decoder->maker);
     free_metadata(&decoder->metadata);
 }

@@ -86,7 +86,7 @@ static int32_t decode_bypass_bits(Engine *engine, int count)
 void end_payload(Engine *engine)
 {
     int64_t overrun = engine->position - engine->end;
-    check_coded(engine, overrun >= 0 && overrun <= ENGINE_MAX_OVERRUN, MALFORMED, "coded_payload_length", "5.2.6");
+    check_coded(engine, overrun >= 0 && overrun <= ENGINE_MAX_OVERRUN, MALFORMED, "coded_payload_length", "8.2.5");
 }
 
 void check_coded(Engine *engine, bool holds, ErrorClass otherwise, const char *constraint, const char *clause)
@@ -241,7 +241,7 @@ static int32_t decode_weight(Engine *engine, int context)
 static int32_t accept(Engine *engine, int64_t before, int32_t value, const Range *range)
 {
     if (engine->position > engine->end + ENGINE_MAX_OVERRUN)
-        fail(engine->bits, MALFORMED, "coded_payload_length", "5.2.6", 8 * before);
+        fail(engine->bits, MALFORMED, "coded_payload_length", "8.2.5", 8 * before);
     else if (value < range->low || value > range->high)
         fail_range(engine->bits, range, 8 * before);
     else

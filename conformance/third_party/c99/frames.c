@@ -25,6 +25,7 @@ void free_frame_maker(FrameMaker *maker)
         return;
     free_gaussians(maker->gaussians);
     free(maker->projected);
+    free_moved(maker->moved);
     free(maker);
 }
 
@@ -85,15 +86,46 @@ static void make_canonical(FrameMaker *maker, const Avatar *avatar, Digests *dig
     digests->stages |= 1u << STAGE_CANONICAL;
 }
 
-/* 6.11.5, step 2 */
-static void make_gaussians(FrameMaker *maker, const Avatar *avatar, const int32_t *pose)
+static void hash_maps(const int16_t *maps, int64_t count, Digests *digests)
 {
-    Gaussians *gaussians = maker->gaussians;
-    displace_gaussians(avatar, pose, gaussians);
-    skin_gaussians(avatar, &maker->joints, gaussians->displacement, avatar->factor, gaussians);
+    Sha256 sha;
+
+    sha_start(&sha);
+    for (int64_t n = 0; n < count; n++)
+        sha_int32(&sha, &(int32_t){maps[n]}, 1);
+    keep_digest(digests, STAGE_MAPS, &sha);
 }
 
-static void hash_gaussians(const Avatar *avatar, const Gaussians *gaussians, Digests *digests)
+/* 6.11.5: the steps that a generator adds. */
+static void generate(FrameMaker *maker, const Avatar *avatar, const Generator *generator, const int32_t *pose,
+                     Digests *digests)
+{
+    Gaussians *gaussians = maker->gaussians;
+    int16_t *maps = generate_maps(generator, avatar, pose, &maker->joints, gaussians);
+
+    if (is_wanted(maker, STAGE_MAPS))
+        hash_maps(maps, map_values(generator), digests);
+    if (maker->moved == NULL)
+        maker->moved = new_moved(avatar->header.gaussian_count);
+    offset_gaussians(generator, avatar, maps, gaussians->displacement, maker->moved);
+    skin_gaussians(avatar, &maker->joints, maker->moved->displacement, maker->moved->factor, gaussians);
+    free(maps);
+}
+
+/* 6.11.5, from step 2 on */
+static void make_gaussians(FrameMaker *maker, const Avatar *avatar, const Generator *generator, const int32_t *pose,
+                           Digests *digests)
+{
+    Gaussians *gaussians = maker->gaussians;
+
+    displace_gaussians(avatar, pose, gaussians);
+    skin_gaussians(avatar, &maker->joints, gaussians->displacement, avatar->factor, gaussians);
+    if (generator != NULL)
+        generate(maker, avatar, generator, pose, digests);
+}
+
+/* moved is NULL without a generator. */
+static void hash_gaussians(const Avatar *avatar, const Gaussians *gaussians, const Moved *moved, Digests *digests)
 {
     Sha256 sha;
 
@@ -102,6 +134,10 @@ static void hash_gaussians(const Avatar *avatar, const Gaussians *gaussians, Dig
         sha_int32(&sha, gaussians->mean[i], 3);
         sha_int32(&sha, gaussians->factor[i], 9);
         sha_int32(&sha, gaussians->blend[i], 9);
+    }
+    for (int32_t i = 0; i < avatar->header.gaussian_count && moved != NULL; i++) {
+        sha_int32(&sha, &moved->opacity[i], 1);
+        sha_int32(&sha, moved->colour[i], 3);
     }
     keep_digest(digests, STAGE_GAUSSIANS, &sha);
 }
@@ -138,34 +174,34 @@ static void hash_pixels(const Projected *list, int32_t count, const Camera *came
 }
 
 /* 6.11.6 */
-static Scene scene_of(const Avatar *avatar, const Gaussians *gaussians)
+static Scene scene_of(const Avatar *avatar, const Gaussians *gaussians, const Moved *moved)
 {
     return (Scene){
-        avatar->header.gaussian_count, gaussians->mean, gaussians->factor, gaussians->blend, avatar->opacity,
-        avatar->header.sh_degree, avatar->sh, NULL
+        avatar->header.gaussian_count, gaussians->mean, gaussians->factor, gaussians->blend,
+        moved != NULL ? moved->opacity : avatar->opacity,
+        avatar->header.sh_degree, avatar->sh, moved != NULL ? moved->colour : NULL
     };
 }
 
 /* 6.11.6, A.3.3: the two stages may be asked for with different cameras. */
-static void make_picture(FrameMaker *maker, const Avatar *avatar, const Camera *projecting, const Camera *rendering,
-                         Digests *digests)
+static void make_picture(const FrameMaker *maker, const Scene *scene, const Camera *projecting,
+                         const Camera *rendering, Digests *digests)
 {
-    Scene scene = scene_of(avatar, maker->gaussians);
     int32_t count = 0;
 
     if (projecting != NULL)
-        count = project_gaussians(&scene, projecting, maker->projected);
+        count = project_gaussians(scene, projecting, maker->projected);
     if (projecting != NULL && is_wanted(maker, STAGE_PROJECTED))
         hash_projected(maker->projected, count, digests);
     if (rendering == NULL || !is_wanted(maker, STAGE_PIXELS))
         return;
     if (rendering != projecting)
-        count = project_gaussians(&scene, rendering, maker->projected);
+        count = project_gaussians(scene, rendering, maker->projected);
     hash_pixels(maker->projected, count, rendering, digests);
 }
 
-Digests make_frame(FrameMaker *maker, const Avatar *avatar, const Metadata *metadata, int64_t frame,
-                   const int32_t *symbols, const int32_t *pose)
+Digests make_frame(FrameMaker *maker, const Avatar *avatar, const Generator *generator, const Metadata *metadata,
+                   int64_t frame, const int32_t *symbols, const int32_t *pose)
 {
     const AvatarHeader *header = &avatar->header;
     size_t components = (size_t)component_count(header);
@@ -185,11 +221,14 @@ Digests make_frame(FrameMaker *maker, const Avatar *avatar, const Metadata *meta
     bool picture = is_wanted(maker, STAGE_PROJECTED) || is_wanted(maker, STAGE_PIXELS);
     if (!picture && !is_wanted(maker, STAGE_GAUSSIANS) && !is_wanted(maker, STAGE_MAPS))
         return digests;
-    make_gaussians(maker, avatar, pose);
+    make_gaussians(maker, avatar, generator, pose, &digests);
+    const Moved *moved = generator != NULL ? maker->moved : NULL;
     if (is_wanted(maker, STAGE_GAUSSIANS))
-        hash_gaussians(avatar, maker->gaussians, &digests);
-    if (picture)
-        make_picture(maker, avatar, camera_of_frame(metadata, frame, STAGE_PROJECTED),
+        hash_gaussians(avatar, maker->gaussians, moved, &digests);
+    if (picture) {
+        Scene scene = scene_of(avatar, maker->gaussians, moved);
+        make_picture(maker, &scene, camera_of_frame(metadata, frame, STAGE_PROJECTED),
                      camera_of_frame(metadata, frame, STAGE_PIXELS), &digests);
+    }
     return digests;
 }

@@ -5,6 +5,7 @@
 
 #include "avatar.h"
 #include "metadata.h"
+#include "network.h"
 #include "rendering.h"
 #include "skinning.h"
 
@@ -14,6 +15,7 @@ typedef struct {
     Joints joints;
     Gaussians *gaussians;
     Projected *projected;
+    Moved *moved; /* NULL before there is a generator */
     uint8_t canonical[DIGEST_BYTES];
     bool canonical_known; /* to be cleared when the avatar changes */
 } FrameMaker;
@@ -21,7 +23,8 @@ typedef struct {
 FrameMaker *new_frame_maker(const AvatarHeader *header, unsigned wanted);
 void free_frame_maker(FrameMaker *maker);
 
-Digests make_frame(FrameMaker *maker, const Avatar *avatar, const Metadata *metadata, int64_t frame,
-                   const int32_t *symbols, const int32_t *pose);
+/* generator is NULL if none is active. */
+Digests make_frame(FrameMaker *maker, const Avatar *avatar, const Generator *generator, const Metadata *metadata,
+                   int64_t frame, const int32_t *symbols, const int32_t *pose);
 
 #endif
