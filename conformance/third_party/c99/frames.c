@@ -48,10 +48,48 @@ static void hash_int32(Digests *digests, Stage stage, const int32_t *values, siz
     keep_digest(digests, stage, &sha);
 }
 
-/* 7.8: canonical. Arrays that are narrower than 32 bits are widened, expressions not received are zeros. */
+/* 7.8: what is narrower than 32 bits is widened. */
+static void hash_colours(Sha256 *sha, const Avatar *avatar)
+{
+    size_t rows = (size_t)avatar->header.gaussian_count * (size_t)avatar->sh_coefficients;
+    for (size_t n = 0; n < rows; n++) {
+        const int32_t sh[3] = {avatar->sh[n][0], avatar->sh[n][1], avatar->sh[n][2]};
+        sha_int32(sha, sh, 3);
+    }
+}
+
+static void hash_influences(Sha256 *sha, const Avatar *avatar)
+{
+    size_t count = (size_t)avatar->header.gaussian_count;
+    for (size_t n = 0; n < count; n++) {
+        int32_t joint[INFLUENCES];
+        for (int k = 0; k < INFLUENCES; k++)
+            joint[k] = avatar->joint[n][k];
+        sha_int32(sha, joint, INFLUENCES);
+    }
+    sha_int32(sha, avatar->weight[0], INFLUENCES * count);
+}
+
+/* 7.8: the offsets of an expression that has not been received are zeros. */
+static void hash_offsets(Sha256 *sha, const Avatar *avatar, int e)
+{
+    static const int32_t none[384];
+    size_t left = 3 * (size_t)avatar->header.gaussian_count;
+
+    if (avatar->offsets[e] != NULL) {
+        sha_int32(sha, avatar->offsets[e][0], left);
+        return;
+    }
+    while (left > 0) {
+        size_t part = left < 384 ? left : 384;
+        sha_int32(sha, none, part);
+        left -= part;
+    }
+}
+
+/* 7.8: canonical */
 static void hash_canonical(const Avatar *avatar, uint8_t digest[DIGEST_BYTES])
 {
-    static const int32_t no_offset[3] = {0, 0, 0};
     size_t count = (size_t)avatar->header.gaussian_count;
     Sha256 sha;
 
@@ -59,21 +97,10 @@ static void hash_canonical(const Avatar *avatar, uint8_t digest[DIGEST_BYTES])
     sha_int32(&sha, avatar->position[0], 3 * count);
     sha_int32(&sha, avatar->factor[0], 9 * count);
     sha_int32(&sha, avatar->opacity, count);
-    for (size_t n = 0; n < count * (size_t)avatar->sh_coefficients; n++) {
-        const int32_t sh[3] = {avatar->sh[n][0], avatar->sh[n][1], avatar->sh[n][2]};
-        sha_int32(&sha, sh, 3);
-    }
-    for (size_t n = 0; n < count; n++) {
-        int32_t joint[INFLUENCES];
-        for (int k = 0; k < INFLUENCES; k++)
-            joint[k] = avatar->joint[n][k];
-        sha_int32(&sha, joint, INFLUENCES);
-    }
-    sha_int32(&sha, avatar->weight[0], INFLUENCES * count);
-    for (int e = 0; e < avatar->header.expression_count; e++) {
-        for (size_t n = 0; n < count; n++)
-            sha_int32(&sha, avatar->offsets[e] != NULL ? avatar->offsets[e][n] : no_offset, 3);
-    }
+    hash_colours(&sha, avatar);
+    hash_influences(&sha, avatar);
+    for (int e = 0; e < avatar->header.expression_count; e++)
+        hash_offsets(&sha, avatar, e);
     sha_digest(&sha, digest);
 }
 

@@ -19,6 +19,19 @@ static uint32_t turn(uint32_t x, int bits)
     return x >> bits | x << (32 - bits);
 }
 
+/* FIPS 180-4, 6.2.2, step 3. v holds the working variables a to h; instead of moving them in every round
+ * their place is turned, so that variable n of round t is entry (n - t) mod 8. */
+static inline void do_round(uint32_t v[8], int t, uint32_t word)
+{
+    uint32_t a = v[(0 - t) & 7], b = v[(1 - t) & 7], c = v[(2 - t) & 7];
+    uint32_t e = v[(4 - t) & 7], f = v[(5 - t) & 7], g = v[(6 - t) & 7];
+    uint32_t first = v[(7 - t) & 7] + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + word;
+    uint32_t second = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+
+    v[(3 - t) & 7] += first;
+    v[(7 - t) & 7] = first + second;
+}
+
 /* FIPS 180-4, 6.2.2 */
 static void compress(uint32_t state[8], const uint8_t block[64])
 {
@@ -32,14 +45,15 @@ static void compress(uint32_t state[8], const uint8_t block[64])
         w[t] = w[t - 16] + (turn(a, 7) ^ turn(a, 18) ^ a >> 3) + w[t - 7] + (turn(b, 17) ^ turn(b, 19) ^ b >> 10);
     }
     memcpy(v, state, sizeof v);
-    for (int t = 0; t < 64; t++) {
-        uint32_t choice = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-        uint32_t first = v[7] + (turn(v[4], 6) ^ turn(v[4], 11) ^ turn(v[4], 25)) + choice + ROUND[t] + w[t];
-        uint32_t second = (turn(v[0], 2) ^ turn(v[0], 13) ^ turn(v[0], 22)) + majority;
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += first;
-        v[0] = first + second;
+    for (int t = 0; t < 64; t += 8) {
+        do_round(v, 0, ROUND[t] + w[t]);
+        do_round(v, 1, ROUND[t + 1] + w[t + 1]);
+        do_round(v, 2, ROUND[t + 2] + w[t + 2]);
+        do_round(v, 3, ROUND[t + 3] + w[t + 3]);
+        do_round(v, 4, ROUND[t + 4] + w[t + 4]);
+        do_round(v, 5, ROUND[t + 5] + w[t + 5]);
+        do_round(v, 6, ROUND[t + 6] + w[t + 6]);
+        do_round(v, 7, ROUND[t + 7] + w[t + 7]);
     }
     for (int n = 0; n < 8; n++)
         state[n] += v[n];
