@@ -182,10 +182,10 @@ static bool lacks_something(Decoder *decoder, Bits *bits, const Unit *unit)
 static void compare_repetition(const Decoder *decoder, Bits *bits, const Unit *unit, Payload first,
                                const char *constraint, const char *clause)
 {
+    const uint8_t *a = decoder->data + unit->payload, *b = decoder->data + first.begin;
     int64_t size = unit->payload_end - unit->payload;
-    bool same = size == first.size && memcmp(decoder->data + unit->payload, decoder->data + first.begin, (size_t)size) == 0;
 
-    if (!same)
+    if (size != first.size || memcmp(a, b, (size_t)size) != 0)
         fail(bits, CONSTRAINT_VIOLATION, constraint, clause, 8 * unit->payload);
 }
 

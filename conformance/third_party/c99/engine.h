@@ -11,7 +11,13 @@ typedef struct {
 } Context;
 
 /* 5.2.6: contexts in one set of each binarisation. */
-enum { MAGNITUDE_CONTEXTS = 47, RESIDUAL_CONTEXTS = 47, SIGNED_CONTEXTS = 48, SPLIT_CONTEXTS = 7, WEIGHT_CONTEXTS = 66 };
+enum {
+    MAGNITUDE_CONTEXTS = 47,
+    RESIDUAL_CONTEXTS = 47,
+    SIGNED_CONTEXTS = 48,
+    SPLIT_CONTEXTS = 7,
+    WEIGHT_CONTEXTS = 66
+};
 
 typedef struct {
     Bits *bits;          /* the unit, which keeps the error */
@@ -21,11 +27,12 @@ typedef struct {
     Context *contexts;
 } Engine;
 
-void reset_contexts(Context *contexts, int count);                        /* 8.3.1 */
-void start_sets(Context *contexts, int per_set, int sets, const uint8_t *start, int width); /* 8.3.1 */
+/* 8.3.1 */
+void reset_contexts(Context *contexts, int count);
+void start_sets(Context *contexts, int per_set, int sets, const uint8_t *start, int width);
 
-void start_engine(Engine *engine, Bits *bits, Context *contexts);         /* 8.2.1 */
-void end_payload(Engine *engine);                                         /* 8.2.5 */
+void start_engine(Engine *engine, Bits *bits, Context *contexts); /* 8.2.1 */
+void end_payload(Engine *engine);                                 /* 8.2.5 */
 
 /* 5.1: "check name" within a coded payload (6.2). */
 void check_coded(Engine *engine, bool holds, ErrorClass otherwise, const char *constraint, const char *clause);

@@ -2,6 +2,7 @@
 #include "expression.h"
 
 #include "engine.h"
+#include "integers.h"
 #include "memory.h"
 #include "neighbours.h"
 
@@ -42,7 +43,8 @@ static int moved_context(const Offsets *offsets, const int32_t neighbour[2])
 static int offset_context(const Offsets *offsets, const int32_t neighbour[2], int32_t i, int c)
 {
     static const int groups[7] = {0, 1, 2, 4, 8, 16, 40};
-    int64_t around = magnitudes_around(&offsets->residual[0][c], 3, neighbour);
+    const int32_t *nearest = offsets->residual[neighbour[0]], *other = offsets->residual[neighbour[1]];
+    int64_t around = magnitude_of(nearest[c]) + magnitude_of(other[c]);
     int group = 0;
 
     if (c > 0)

@@ -6,13 +6,12 @@ enum { SIGNATURE = 0x48474131 };
 /* A.2 */
 const Limits *level_limits(int level)
 {
-    static const Limits limits[4] = {
-        {1 << 26, 255, 1 << 19, 255, 1 << 25, 128, 2048, 1 << 24, (int64_t)1 << 35, 1 << 26},
+    static const Limits limits[3] = {
         {1 << 22, 64, 1 << 15, 64, 1 << 21, 64, 512, 1 << 20, (int64_t)1 << 31, 1 << 23},
         {1 << 24, 128, 1 << 17, 128, 1 << 23, 128, 1024, 1 << 22, (int64_t)1 << 33, 1 << 25},
         {1 << 26, 255, 1 << 19, 255, 1 << 25, 128, 2048, 1 << 24, (int64_t)1 << 35, 1 << 26},
     };
-    return &limits[level];
+    return &limits[level > 0 ? level - 1 : 2];
 }
 
 /* 5.4 */

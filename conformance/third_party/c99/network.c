@@ -84,7 +84,7 @@ static Maps fill_inputs(const Features *from)
     int32_t *sum = zeros(texels, sizeof *sum), *members = zeros(texels, sizeof *members);
 
     for (int c = 0; c < INPUT_CHANNELS; c++)
-        fill_channel(from, c / 6, c % 6, sum, members, inputs.value + c * texels);
+        fill_channel(from, c / 6, c % 6, sum, members, inputs.value + (size_t)c * texels);
     free(sum);
     free(members);
     return inputs;

@@ -102,7 +102,8 @@ static void project_shape(const View *view, const int32_t factor[9], const int64
     for (int column = 0; column < 3; column++) {
         int64_t turned[3], t[2];
         for (int row = 0; row < 3; row++)
-            turned[row] = rotate_row(&camera->rotation[3 * row], factor[column], factor[3 + column], factor[6 + column]);
+            turned[row] = rotate_row(&camera->rotation[3 * row], factor[column], factor[3 + column],
+                                     factor[6 + column]);
         for (int axis = 0; axis < 2; axis++)
             t[axis] = projected_factor(turned[axis], turned[2], slope[axis], magnification[axis]);
         a += t[0] * t[0];
