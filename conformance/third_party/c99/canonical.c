@@ -433,7 +433,7 @@ static void decode_chunk(Avatar *avatar, const Chunk *chunk)
 }
 
 /* 5.6.1 */
-bool read_canonical_unit(Bits *bits, Avatar *avatar)
+void read_canonical_unit(Bits *bits, Avatar *avatar)
 {
     const AvatarHeader *header = &avatar->header;
     Chunk chunk;
@@ -441,18 +441,17 @@ bool read_canonical_unit(Bits *bits, Avatar *avatar)
     bits->clause = "5.6";
     chunk.index = (int32_t)read_leb128(bits, in_range("chunk_index", 0, chunk_count(header) - 1));
     if (failed(bits) || avatar->chunk_received[chunk.index])
-        return false;
+        return;
     chunk.count = (int32_t)least(header->chunk_size, header->gaussian_count - chunk.index * header->chunk_size);
     for (int c = 0; c < 3; c++)
         chunk.origin[c] = (int32_t)read_signed(bits, 24, in_range("chunk_origin", -8388608, 8388607));
     chunk.position_bits = (int)read_unsigned(bits, 8, in_range("position_bits", 0, 21));
     if (failed(bits))
-        return false;
+        return;
 
     allocate_chunk(&chunk);
     read_gaussians(bits, header, &chunk);
     if (!failed(bits))
         decode_chunk(avatar, &chunk);
     free_chunk(&chunk);
-    return true;
 }

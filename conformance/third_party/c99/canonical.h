@@ -5,7 +5,7 @@
 
 #include "avatar.h"
 
-/* Returns whether the payload was read to its end; a chunk that has been received is not. */
-bool read_canonical_unit(Bits *bits, Avatar *avatar);
+/* A chunk that has been received is not read again. */
+void read_canonical_unit(Bits *bits, Avatar *avatar);
 
 #endif

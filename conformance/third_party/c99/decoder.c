@@ -120,6 +120,11 @@ static void verify_checksum(const Decoder *decoder, Bits *bits, const Unit *unit
 
 /* 6.3: whether a unit is skipped, and what it lacks ----------------------------------------------------- */
 
+static bool is_of_pass(const Decoder *decoder, int type)
+{
+    return decoder->pass == PASS_ALL || type == UNIT_SEQUENCE || type == UNIT_METADATA;
+}
+
 /* 6.4 */
 static void verify_first(Decoder *decoder, Bits *bits, const Unit *unit)
 {
@@ -285,6 +290,13 @@ static void take_motion(Decoder *decoder, Bits *bits, const Unit *unit)
     present_frames(decoder);
 }
 
+/* 5.9 */
+static void take_metadata(Decoder *decoder, Bits *bits)
+{
+    if (read_metadata_unit(bits, &decoder->metadata))
+        end_unit(bits);
+}
+
 /* 5.10 */
 static void take_end(Bits *bits)
 {
@@ -298,35 +310,30 @@ static void take_payload(Decoder *decoder, Bits *bits, const Unit *unit)
     switch (unit->type) {
     case UNIT_SEQUENCE:
         take_sequence(decoder, bits, unit);
-        return;
-    case UNIT_METADATA:
-        if (read_metadata_unit(bits, &decoder->metadata))
-            end_unit(bits);
-        return;
-    }
-    if (decoder->pass == PASS_METADATA)
-        return;
-    switch (unit->type) {
+        break;
     case UNIT_AVATAR:
         take_avatar(decoder, bits, unit);
-        return;
+        break;
     case UNIT_CANONICAL:
         read_canonical_unit(bits, decoder->avatar);
         decoder->maker->canonical_known = false;
-        return;
+        break;
     case UNIT_EXPRESSION:
         read_expression_unit(bits, decoder->avatar);
         decoder->maker->canonical_known = false;
-        return;
+        break;
     case UNIT_GENERATOR:
         read_generator_unit(bits, limits_of(decoder), decoder->avatar, &decoder->generator);
-        return;
+        break;
     case UNIT_MOTION:
         take_motion(decoder, bits, unit);
-        return;
+        break;
+    case UNIT_METADATA:
+        take_metadata(decoder, bits);
+        break;
     case UNIT_END:
         take_end(bits);
-        return;
+        break;
     }
 }
 
@@ -340,7 +347,8 @@ static void take_unit(Decoder *decoder, Bits *bits, Unit *unit)
     verify_first(decoder, bits, unit);
     if (failed(bits) || is_skipped(decoder, unit) || lacks_something(decoder, bits, unit))
         return;
-    take_payload(decoder, bits, unit);
+    if (is_of_pass(decoder, unit->type))
+        take_payload(decoder, bits, unit);
 }
 
 static void note_error(Decoder *decoder, const Error *error, const Unit *unit)

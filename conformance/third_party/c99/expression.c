@@ -89,7 +89,7 @@ static void scale_offsets(const AvatarHeader *header, int32_t (*value)[3])
 }
 
 /* 5.7.1 */
-bool read_expression_unit(Bits *bits, Avatar *avatar)
+void read_expression_unit(Bits *bits, Avatar *avatar)
 {
     size_t count = (size_t)avatar->header.gaussian_count;
     Offsets offsets;
@@ -97,7 +97,7 @@ bool read_expression_unit(Bits *bits, Avatar *avatar)
     bits->clause = "5.7";
     int64_t index = read_unsigned(bits, 8, in_range("expression_index", 0, avatar->header.expression_count - 1));
     if (failed(bits) || avatar->offsets[index] != NULL)
-        return false;
+        return;
 
     offsets.moved = zeros(count, sizeof *offsets.moved);
     offsets.residual = zeros(count, sizeof *offsets.residual);
@@ -111,5 +111,4 @@ bool read_expression_unit(Bits *bits, Avatar *avatar)
     }
     free(offsets.moved);
     free(offsets.residual);
-    return true;
 }

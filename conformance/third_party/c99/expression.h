@@ -5,7 +5,7 @@
 
 #include "avatar.h"
 
-/* Returns whether the payload was read to its end; that of an expression that has been received is not. */
-bool read_expression_unit(Bits *bits, Avatar *avatar);
+/* An expression that has been received is not read again. */
+void read_expression_unit(Bits *bits, Avatar *avatar);
 
 #endif
