@@ -11,7 +11,10 @@ enum {
     CONTEXT_SLOW_RATE = 7,
     MAGNITUDE_CLASSES = 24,
     RAW_BITS = 16,
-    WEIGHT_UNARY = 18
+    WEIGHT_UNARY = 18,
+    WEIGHT_SIGNS = 8,
+    WEIGHT_FAST_RATE = 5,
+    WEIGHT_SLOW_RATE = 8
 };
 
 /* 8.2 Engine ------------------------------------------------------------------------------------------ */
@@ -116,27 +119,39 @@ void start_sets(Context *contexts, int per_set, int sets, const uint8_t *start, 
 }
 
 /* 8.3.2 */
-static void update_context(Context *context, int bin)
+static void adapt_context(Context *context, int bin, int fast_rate, int slow_rate)
 {
     int fast = context->fast, slow = context->slow;
 
     if (bin == 0) {
-        fast += (ESTIMATE_ONE - fast) >> CONTEXT_FAST_RATE;
-        slow += (ESTIMATE_ONE - slow) >> CONTEXT_SLOW_RATE;
+        fast += (ESTIMATE_ONE - fast) >> fast_rate;
+        slow += (ESTIMATE_ONE - slow) >> slow_rate;
     } else {
-        fast -= fast >> CONTEXT_FAST_RATE;
-        slow -= slow >> CONTEXT_SLOW_RATE;
+        fast -= fast >> fast_rate;
+        slow -= slow >> slow_rate;
     }
     *context = (Context){(uint16_t)fast, (uint16_t)slow};
 }
 
 /* 8.2.3 */
-static int decode_bin(Engine *engine, int context)
+static int decode_adaptive(Engine *engine, int context, int fast_rate, int slow_rate)
 {
     Context *c = &engine->contexts[context];
     int bin = decode_share(engine, ((uint32_t)c->fast + c->slow) >> 2);
-    update_context(c, bin);
+    adapt_context(c, bin, fast_rate, slow_rate);
     return bin;
+}
+
+/* 8.2.3 */
+static int decode_bin(Engine *engine, int context)
+{
+    return decode_adaptive(engine, context, CONTEXT_FAST_RATE, CONTEXT_SLOW_RATE);
+}
+
+/* 8.2.3 */
+static int decode_weight_bin(Engine *engine, int context)
+{
+    return decode_adaptive(engine, context, WEIGHT_FAST_RATE, WEIGHT_SLOW_RATE);
 }
 
 /* 8.4 Binarisations ----------------------------------------------------------------------------------- */
@@ -225,14 +240,24 @@ static int32_t decode_split(Engine *engine, int context, int32_t size)
 }
 
 /* 8.4.8 */
-static int32_t decode_weight(Engine *engine, int context)
+static int decode_weight_sign(Engine *engine, int context, int expected_sign)
+{
+    if (expected_sign == 0)
+        return decode_bypass(engine);
+    return (expected_sign & 1) ^ decode_weight_bin(engine, context + WEIGHT_UNARY + (expected_sign >> 1) - 1);
+}
+
+/* 8.4.8. The contexts of the escape adapt as fast as those of any other magnitude. */
+static int32_t decode_weight(Engine *engine, int context, int expected_sign)
 {
     int32_t magnitude = 0;
-    while (magnitude < WEIGHT_UNARY && decode_bin(engine, context + magnitude))
+    while (magnitude < WEIGHT_UNARY && decode_weight_bin(engine, context + magnitude))
         magnitude++;
+    if (magnitude == 0)
+        return 0;
     if (magnitude == WEIGHT_UNARY)
-        magnitude += decode_magnitude(engine, context + WEIGHT_UNARY + 1);
-    return magnitude > 0 && decode_bin(engine, context + WEIGHT_UNARY) ? -magnitude : magnitude;
+        magnitude += decode_magnitude(engine, context + WEIGHT_UNARY + WEIGHT_SIGNS);
+    return decode_weight_sign(engine, context, expected_sign) ? -magnitude : magnitude;
 }
 
 /* 5.2.6 Elements -------------------------------------------------------------------------------------- */
@@ -305,10 +330,10 @@ int32_t coded_split(Engine *engine, int context, int32_t size, const char *eleme
     return accept(engine, before, decode_split(engine, context, size), &range);
 }
 
-int32_t coded_weight(Engine *engine, int context, Range range)
+int32_t coded_weight(Engine *engine, int context, int expected_sign, Range range)
 {
     int64_t before = engine->position;
     if (failed(engine->bits))
         return (int32_t)range.low;
-    return accept(engine, before, decode_weight(engine, context), &range);
+    return accept(engine, before, decode_weight(engine, context, expected_sign), &range);
 }

@@ -16,7 +16,7 @@ enum {
     RESIDUAL_CONTEXTS = 47,
     SIGNED_CONTEXTS = 48,
     SPLIT_CONTEXTS = 7,
-    WEIGHT_CONTEXTS = 66
+    WEIGHT_CONTEXTS = 73
 };
 
 typedef struct {
@@ -45,6 +45,6 @@ int32_t coded_magnitude(Engine *engine, int context, Range range);
 int32_t coded_signed(Engine *engine, int context, Range range);
 int32_t coded_residual(Engine *engine, int context, Range range);
 int32_t coded_split(Engine *engine, int context, int32_t size, const char *element);
-int32_t coded_weight(Engine *engine, int context, Range range);
+int32_t coded_weight(Engine *engine, int context, int expected_sign, Range range);
 
 #endif

@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum { ACCUMULATOR_LIMIT = 1 << 24, ACTIVATION_SPAN = 255, BIAS_LIMIT = 16777215, WEIGHT_LIMIT = 63 };
-enum { WEIGHT_CLASSES = 16, WEIGHT_MEAN_START = 128, WEIGHT_COLUMN_RATE = 3, WEIGHT_ROW_RATE = 5 };
+enum { WEIGHT_CLASSES = 16, BALANCE_CLASSES = 8, WEIGHT_MEAN_START = 128 };
+enum { WEIGHT_COLUMN_RATE = 3, WEIGHT_INPUT_RATE = 5, WEIGHT_ROW_RATE = 5 };
 
 /* 5.11.5: the first context of each element. */
 enum {
@@ -20,7 +21,7 @@ enum {
     MULTIPLIER_CHANGE = 101,
     BIAS_CHANGE = 197,
     WEIGHT_LEVEL = 293,
-    GENERATOR_CONTEXTS = 2405
+    GENERATOR_CONTEXTS = WEIGHT_LEVEL + 2 * WEIGHT_CLASSES * WEIGHT_CONTEXTS
 };
 
 /* 7.9.2: layers --------------------------------------------------------------------------------------- */
@@ -136,6 +137,8 @@ static void read_topology(Bits *bits, const Limits *limits, const AvatarHeader *
     for (int c = 0; c < 2; c++)
         t->map_origin[c] = (int32_t)read_signed(bits, 24, in_range("map_origin", -8388608, 8388607));
     t->map_scale = (int32_t)read_leb128(bits, in_range("map_scale", 1, 1 << 24));
+    t->normalising_joint =
+        (int)read_unsigned(bits, 8, in_range("normalising_joint", 0, header->joint_count - 1));
     t->posed_shift = (int)read_unsigned(bits, 8, in_range("posed_shift", 1, 24));
     t->rest_shift = (int)read_unsigned(bits, 8, in_range("rest_shift", 1, 24));
     if (failed(bits))
@@ -156,14 +159,43 @@ static int32_t follow_magnitude(int32_t mean, int32_t level, int rate)
     return mean + (((int32_t)(least(magnitude_of(level), 255) << 6) - mean) >> rate);
 }
 
+/* What reading the weights of a layer has learned so far: means are in 1/64. */
+typedef struct {
+    int dependent;
+    int trellis_state;
+    int taps;
+    int32_t *column_mean; /* of each weight of an output channel */
+    int32_t *input_mean;  /* of each input channel */
+    int32_t row_mean;
+    int32_t kernel_sum, kernel_balance;
+} WeightState;
+
 /* 8.3.4 */
-static int weight_class(int32_t expected)
+static int weight_class(const WeightState *state, int64_t k)
 {
-    static const int thresholds[15] = {10, 20, 32, 50, 75, 110, 150, 200, 260, 340, 450, 600, 850, 1250, 2000};
+    static const int thresholds[WEIGHT_CLASSES - 1] = {
+        20, 40, 70, 110, 160, 225, 300, 400, 525, 675, 850, 1075, 1400, 2000, 3500
+    };
+    int tap = (int)(k % state->taps);
+    int32_t kernel_mean = (64 * state->kernel_sum + state->row_mean) / (tap + 1);
+    int32_t expected = state->column_mean[k] + state->input_mean[k / state->taps] + state->row_mean + 2 * kernel_mean;
     int number = 0;
-    while (number < 15 && expected >= thresholds[number])
+    while (number < WEIGHT_CLASSES - 1 && expected >= thresholds[number])
         number++;
     return number;
+}
+
+/* 8.3.4 */
+static int sign_class(const WeightState *state)
+{
+    static const int thresholds[BALANCE_CLASSES - 1] = {1, 2, 4, 6, 9, 13, 20};
+    int32_t certainty = 256 * (int32_t)magnitude_of(state->kernel_balance);
+    int number = 0;
+    if (certainty == 0)
+        return 0;
+    while (number < BALANCE_CLASSES - 1 && certainty >= thresholds[number] * state->row_mean)
+        number++;
+    return 2 * number + (state->kernel_balance < 0 ? 3 : 2);
 }
 
 /* 7.9.3 */
@@ -180,26 +212,42 @@ static int next_state(int state, int32_t level)
     return trellis[2 * state + (level & 1)];
 }
 
-/* What reading the weights of a layer has learned so far. */
-typedef struct {
-    int dependent;
-    int trellis_state;
-    int32_t row_mean;
-    int32_t *column_mean;
-} WeightState;
+/* 5.11.4: before weight k of output channel o. */
+static void begin_weight(WeightState *state, int o, int64_t k)
+{
+    if (k % state->taps == 0) {
+        state->kernel_sum = 0;
+        state->kernel_balance = 0;
+        if (o == 0)
+            state->input_mean[k / state->taps] = state->row_mean;
+    }
+    if (o == 0)
+        state->column_mean[k] = state->row_mean;
+}
 
-static void read_weight(Engine *engine, WeightState *state, int64_t column, int8_t *weight)
+/* 5.11.4: after it. */
+static void learn_level(WeightState *state, int64_t k, int32_t level)
+{
+    int32_t *column_mean = &state->column_mean[k], *input_mean = &state->input_mean[k / state->taps];
+
+    state->trellis_state = next_state(state->trellis_state, level);
+    *column_mean = follow_magnitude(*column_mean, level, WEIGHT_COLUMN_RATE);
+    *input_mean = follow_magnitude(*input_mean, level, WEIGHT_INPUT_RATE);
+    state->kernel_sum += (int32_t)magnitude_of(level);
+    state->kernel_balance += level;
+    state->row_mean = follow_magnitude(state->row_mean, level, WEIGHT_ROW_RATE);
+}
+
+static void read_weight(Engine *engine, WeightState *state, int64_t k, int8_t *weight)
 {
     int halving = state->dependent * (state->trellis_state & 1);
-    int set = WEIGHT_CLASSES * halving + weight_class(state->column_mean[column] + state->row_mean);
+    int set = WEIGHT_CLASSES * halving + weight_class(state, k);
     Range range = in_range("weight_level", -((WEIGHT_LIMIT + *weight + halving) >> state->dependent),
                            (WEIGHT_LIMIT - *weight + halving) >> state->dependent);
-    int32_t level = coded_weight(engine, WEIGHT_LEVEL + WEIGHT_CONTEXTS * set, range);
+    int32_t level = coded_weight(engine, WEIGHT_LEVEL + WEIGHT_CONTEXTS * set, sign_class(state), range);
 
     *weight = (int8_t)(*weight + dequantise_weight(level, state->dependent, halving));
-    state->trellis_state = next_state(state->trellis_state, level);
-    state->column_mean[column] = follow_magnitude(state->column_mean[column], level, WEIGHT_COLUMN_RATE);
-    state->row_mean = follow_magnitude(state->row_mean, level, WEIGHT_ROW_RATE);
+    learn_level(state, k, level);
 }
 
 /* The parameters of an output channel. */
@@ -220,18 +268,19 @@ static void read_channel(Engine *engine, Generator *generator, int32_t channel, 
 }
 
 /* 5.11.4 */
-static void read_layer(Engine *engine, Generator *generator, const Layer *layer, int update, int32_t *column_mean)
+static void read_layer(Engine *engine, Generator *generator, const Layer *layer, int update, WeightState state)
 {
     int64_t fan_in = fan_in_of(layer);
     int8_t *weight = generator->weight + layer->first_weight;
-    WeightState state = {coded_flag(engine, DEPENDENT_FLAG, "dependent_flag"), 0, WEIGHT_MEAN_START, column_mean};
 
-    for (int64_t k = 0; k < fan_in; k++)
-        column_mean[k] = WEIGHT_MEAN_START;
+    state.dependent = coded_flag(engine, DEPENDENT_FLAG, "dependent_flag");
+    state.taps = layer->width * layer->width;
+    state.row_mean = WEIGHT_MEAN_START;
     for (int o = 0; o < layer->outputs && !failed(engine->bits); o++, weight += fan_in) {
         int64_t magnitude_sum = 0;
         read_channel(engine, generator, layer->first_channel + o, update);
         for (int64_t k = 0; k < fan_in; k++) {
+            begin_weight(&state, o, k);
             read_weight(engine, &state, k, &weight[k]);
             magnitude_sum += magnitude_of(weight[k]);
         }
@@ -253,20 +302,24 @@ static void read_sides(Engine *engine, const Avatar *avatar, Generator *generato
 static void read_data(Bits *bits, const Avatar *avatar, Generator *generator, int update)
 {
     const Topology *t = &generator->topology;
-    int32_t *column_mean = zeros((size_t)largest_fan_in(t), sizeof *column_mean);
+    size_t column_count = (size_t)largest_fan_in(t);
+    WeightState state = {0};
     Context contexts[GENERATOR_CONTEXTS];
     Engine engine;
 
+    state.column_mean = zeros(column_count, sizeof *state.column_mean);
+    state.input_mean = zeros(column_count, sizeof *state.input_mean); /* no layer has more input channels */
     reset_contexts(contexts, GENERATOR_CONTEXTS);
     start_engine(&engine, bits, contexts);
     if (!update)
         read_sides(&engine, avatar, generator);
     for (int n = 0; n < t->layer_count && !failed(bits); n++) {
         if (!update || coded_flag(&engine, LAYER_CHANGE_FLAG, "layer_change_flag"))
-            read_layer(&engine, generator, &t->layer[n], update, column_mean);
+            read_layer(&engine, generator, &t->layer[n], update, state);
     }
     end_payload(&engine);
-    free(column_mean);
+    free(state.column_mean);
+    free(state.input_mean);
 }
 
 /* 7.9.4 */

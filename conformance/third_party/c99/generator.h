@@ -34,6 +34,7 @@ typedef struct {
     int decoder_channels[GENERATOR_LEVELS], encoder_channels[GENERATOR_LEVELS];
     int mapping_size;
     int32_t map_origin[2], map_scale;
+    int normalising_joint;
     int posed_shift, rest_shift;
     int pose_size;
     Layer layer[GENERATOR_LAYERS + 1]; /* that after the last one has the totals */

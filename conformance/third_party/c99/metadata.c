@@ -121,7 +121,7 @@ static size_t least_camera(const Metadata *metadata)
 /* A.3.3 */
 const Camera *camera_of_frame(const Metadata *metadata, int64_t frame, Stage stage)
 {
-    size_t camera = least_camera(metadata);
+    size_t camera = 0;
 
     for (size_t n = first_hashes(metadata, frame); n < metadata->hash_count; n++) {
         const FrameHashes *hashes = &metadata->hashes[n];
@@ -130,6 +130,8 @@ const Camera *camera_of_frame(const Metadata *metadata, int64_t frame, Stage sta
         if (hashes->stages >> stage & 1)
             camera = hashes->camera;
     }
+    if (camera == 0)
+        camera = least_camera(metadata);
     return camera == 0 ? NULL : &metadata->cameras[camera - 1];
 }
 

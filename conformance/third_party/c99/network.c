@@ -42,14 +42,15 @@ typedef struct {
 static int16_t input_feature(const Features *from, int32_t i, int c)
 {
     const Topology *t = &from->generator->topology;
-    int64_t rest = (int64_t)from->avatar->position[i][c % 3] - from->avatar->header.joint_offset[0][c % 3];
+    int j = t->normalising_joint;
+    int64_t still = (int64_t)from->avatar->position[i][c % 3] - from->joints->rest[j][c % 3];
 
     if (c >= 3)
-        return limit_input(round_shift(rest, t->rest_shift));
+        return limit_input(round_shift(still, t->rest_shift));
     int64_t turned = 0;
     for (int r = 0; r < 3; r++)
-        turned += from->joints->matrices[0][3 * r + c] * ((int64_t)from->posed->mean[i][r] - from->joints->place[0][r]);
-    return limit_input(round_shift(round_shift(turned, 30) - rest, t->posed_shift));
+        turned += from->joints->matrices[j][3 * r + c] * ((int64_t)from->posed->mean[i][r] - from->joints->place[j][r]);
+    return limit_input(round_shift(round_shift(turned, 30) - still, t->posed_shift));
 }
 
 /* One channel of the input maps of a side: the means over the Gaussians that lie in each texel. */
@@ -97,6 +98,10 @@ static Maps fill_pose_vector(const Topology *t, const AvatarHeader *header, cons
 
     for (int p = 0; p < turns; p++)
         vector.value[p] = limit_input(round_shift(pose[6 + p], 22));
+    for (int j = t->normalising_joint; j > 0; j = header->joint_parent[j]) {
+        for (int c = 0; c < 3; c++)
+            vector.value[3 * (j - 1) + c] = 0;
+    }
     for (int e = 0; e < header->expression_count; e++)
         vector.value[turns + e] = limit_input(round_shift(pose[3 + 3 * header->joint_count + e], 8));
     return vector;
