@@ -39,8 +39,9 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return USAGE
-    if isinstance(error, click.UsageError):
-        hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see '{context.command_path} --help')" if context else ""
         terminal.complain(" ".join(error.format_message().split()) + hint)
         return USAGE
     if isinstance(error, OSError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from conformance import recipes
 from conformance.tests.small_corpus import write_corpus
 from tools.tests.conftest import Run
 
@@ -206,3 +208,14 @@ def test_a_suite_for_fluster_is_exported(hga: Run, corpus: Path, tmp_path: Path)
     assert len(list((tmp_path / "resources" / "HGA-pose").glob("*/*.hga"))) == 3
     assert 'STAGE = "pose"' in (tmp_path / "fluster" / "decoders" / "hga.py").read_text()
     assert "there is no stage 'poses'" in hga(*arguments, "--stage", "poses").stderr
+
+
+def test_a_recipe_that_cannot_be_followed_is_one_line(
+    hga: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever writes a recipe sees which stream is wrong, and no traceback."""
+    (wrong,) = [each for each in recipes.load(recipes.DIRECTORY / "access.yaml") if each.id == "access/whole"]
+    monkeypatch.setattr(recipes, "released", lambda full: [replace(wrong, expect=("level.range",))])
+    result = hga("conformance", "generate", "-o", tmp_path, "--jobs", "1")
+    assert result.exit_code == 3 and result.stderr.count("\n") == 1
+    assert "access/whole: expected the errors ['level.range'], found []" in result.stderr

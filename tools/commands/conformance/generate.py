@@ -48,6 +48,7 @@ def generate(
     """
     from conformance import corpus, recipes
     from conformance.records import RecordError
+    from reference_encoder.content import ContentError
 
     if check and quick:
         raise click.UsageError("--check decodes every stream; --quick does not")
@@ -67,7 +68,7 @@ def generate(
                 written = corpus.write(entries, directory)
                 complaints = []
     except (recipes.RecipeError, RecordError) as error:
-        raise click.ClickException(str(error)) from None
+        raise ContentError(str(error)) from None
     complaints += corpus.lint(directory)
     for complaint in complaints:
         terminal.complain(complaint)
