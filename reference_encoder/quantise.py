@@ -37,9 +37,7 @@ class Settings:
     face_priority: float = (
         1.0  # how many times smaller errors of face and hands shall be than those of the rest
     )
-    closeness: float = (
-        0.25  # how much an error counts in pictures of the head alone, beside those of everything
-    )
+    closeness: float = 0.125  # how much errors count in pictures of the head alone
     influences: int = 4
     weight_bits: int = 12
     expression_step: float = 1.1e-4  # m; leaves errors of 0.095 mm

@@ -64,9 +64,9 @@ EFFORTS = {
     3: Effort(8, 4, 4),
     4: Effort(16, 8, 5),
     5: Effort(16, 8, 10),
-    6: Effort(16, 8, 10, 4),
-    7: Effort(16, 8, 10, 12),
-    8: Effort(16, 8, 10, 24),
+    6: Effort(16, 8, 10, 12),
+    7: Effort(16, 8, 10, 24),
+    8: Effort(16, 8, 10, 36),
     9: Effort(16, 8, 10, 48),
 }
 """§5.5 Effort -> what it tries: all that the level below tries, and more.

@@ -90,9 +90,9 @@ def encode(
       3  8 sides, 4 poses; colours are refitted to make up for what quantisation has spoilt
       4  16 sides, 8 poses
       5  a longer fit
-      6  4 other sets of steps are encoded and looked at, each with one step changed: the best is kept
-      7  12 of them
-      8  24
+      6  12 other sets of steps are encoded and looked at, each with one step changed: the best is kept
+      7  24 of them
+      8  36
       9  48, or until no step is left that gains
 
     A head that is a small part of an avatar is also looked at from near: --closeness says how much that counts.
