@@ -1,4 +1,4 @@
-"""§4.6 Mutants: the functions of the standard, each with one small fault such as a decoder might have."""
+"""§4.6 Mutants: functions, each with one small fault such as a decoder might have."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _TIES: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }  # fmt: skip
 _NEGATION: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ class Mutant:
     """One fault: `source` takes the place of `function`, or `value` that of a constant of this name.
 
     `line` counts from the first line of the function, 0 for a constant. `before` and `after` show the change.
+    `function` may also be a structure, a table or a kernel: mutants of one are tried one after the other.
     """
 
     id: str
@@ -88,16 +90,16 @@ def function_mutants(
     """Every mutant of one function, without those that read the same as another or as the original."""
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
-    function.returns = None
+    function.returns, function.decorator_list = None, []
     for argument in function.args.args:
         argument.annotation = None
     seen = {ast.unparse(function)}
-    lines, places = _statement_lines(function), _places(function)
+    lines, places = _statement_lines(function), node_places(function)
     for node in list(ast.walk(function)):
         if id(node) not in lines or id(node) not in places:
             continue
-        for operator, replacement in [*_expressions(node, constants), *_statements(node, function)]:
-            text = _unparsed_with(function, places[id(node)], replacement)
+        for operator, replacement in [*variants(node, constants), *_statements(node, function)]:
+            text = unparsed_with(function, places[id(node)], replacement)
             if text in seen:
                 continue
             seen.add(text)
@@ -115,7 +117,8 @@ Place = tuple[ast.AST, str, int]
 """Where a node stands: its parent, the field, and the position if the field is a list, else -1."""
 
 
-def _places(tree: ast.AST) -> dict[int, Place]:
+def node_places(tree: ast.AST) -> dict[int, Place]:
+    """Where every node of a tree stands, by its identity."""
     found: dict[int, Place] = {}
     for parent in ast.walk(tree):
         for name, value in ast.iter_fields(parent):
@@ -124,8 +127,8 @@ def _places(tree: ast.AST) -> dict[int, Place]:
     return found
 
 
-def _unparsed_with(tree: ast.AST, place: Place, replacement: ast.AST) -> str:
-    """The text of a function with another node in one place; the function stays as it is."""
+def unparsed_with(tree: ast.AST, place: Place, replacement: ast.AST) -> str:
+    """The text of a tree with another node in one place; the tree stays as it is."""
     parent, name, number = place
     kept = getattr(parent, name)
     changed = replacement if number < 0 else [*kept[:number], replacement, *kept[number + 1 :]]
@@ -152,11 +155,14 @@ def _statement_lines(function: ast.FunctionDef) -> dict[int, int]:
 Variant = tuple[str, ast.AST]
 
 
-def _expressions(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[Variant]:
+def variants(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[Variant]:
+    """The operators: what may stand in place of one node of an expression."""
     if isinstance(node, ast.BinOp):
         yield from _operations(node)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield "sign", node.operand
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
+        yield "sign" if isinstance(node.op, ast.USub) else "negation", node.operand
+    elif isinstance(node, ast.IfExp):
+        yield "swapped", ast.IfExp(node.test, node.orelse, node.body)
     elif isinstance(node, ast.Compare) and len(node.ops) == 1:
         for operator, table in (("tie", _TIES), ("negation", _NEGATION)):
             if type(node.ops[0]) in table:
@@ -167,6 +173,8 @@ def _expressions(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[Varian
             yield f"only-{place}", value
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         yield from _calls(node, node.func.id)
+    elif isinstance(node, ast.Constant) and type(node.value) is bool:
+        yield "negation", ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         yield "+1", ast.Constant(node.value + 1)
         yield "-1", ast.Constant(node.value - 1)
@@ -216,12 +224,21 @@ def _calls(node: ast.Call, name: str) -> Iterator[Variant]:
 
 
 def _statements(node: ast.AST, function: ast.FunctionDef) -> Iterator[Variant]:
-    """Statements left out, unless what they assign would be missing everywhere."""
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+    """Statements left out, unless what they assign would be missing everywhere; conditions without operators."""
+    if isinstance(node, ast.Raise | ast.AugAssign) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    ):
         yield "omitted", ast.Pass()
+    if isinstance(node, ast.AugAssign) and type(node.op) in _OTHER_OPERATOR:
+        other = _OTHER_OPERATOR[type(node.op)]
+        yield other.__name__, ast.AugAssign(node.target, other(), node.value)
+    if isinstance(node, ast.If) and isinstance(
+        node.test, ast.Name | ast.Attribute | ast.Call | ast.Subscript
+    ):
+        yield "negation", ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         target = node.targets[0]
-        if isinstance(target, ast.Subscript) or (
+        if isinstance(target, ast.Subscript | ast.Attribute) or (
             isinstance(target, ast.Name) and _known_before(target, function)
         ):
             yield "omitted", ast.Pass()

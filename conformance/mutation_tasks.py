@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conformance.coverage import PIXELS, STORED, affordable, stored
-from conformance.coverage_code import InstrumentedCode
+from conformance.records import expectation
 from reference_decoder import Camera, Decoder, Executed
 from reference_decoder.canonical import Canonical
 from reference_decoder.engine import Engine, int32_bytes
 from reference_decoder.frames import Frame
 from reference_decoder.motion import MotionState
+from reference_decoder.payload import FastReadPort
 from reference_decoder.units import UnitReader, crc32
 from spec.bits import BitReader
+from spec.load import Check, Element, For, If, Let, Node, While
 from spec.ports import Observer, ReadPort, Values
 
 Functions = Mapping[str, Callable[..., Any]]
@@ -35,36 +37,89 @@ class Text(Executed):
         return self._functions
 
 
+Place = tuple[str, int]
+"""A line of a function, module or structure that a task passes; of a structure, the identity of a node."""
+
+
 @dataclass
 class Task:
-    """One stage of one stream: what it should give, which functions and lines that takes, and for how long."""
+    """One stage of one stream: what it should give, which places that takes it to, and for how long."""
 
     stream: str
     stage: str
     parts: Parts
     expected: list[Any] = field(default_factory=list)
-    lines: frozenset[tuple[str, int]] = frozenset()
+    places: frozenset[Place] = frozenset()
     functions: frozenset[str] = frozenset()
     seconds: float = 0.0
 
-    def measure(self, code: InstrumentedCode, functions: Functions) -> None:
-        """Fills in what the unchanged standard gives; `code` notes the lines."""
-        self.expected = list(self.parts(Text(code.functions)))
-        points = (code.points[identity] for identity in code.take())
-        self.lines = frozenset(point.place for point in points if point.kind == "line")
-        self.functions = frozenset(name for name, _ in self.lines)
+    def expect(self, watched: Engine, engine: Engine, take: Callable[[], set[Place]]) -> None:
+        """Fills in what the unchanged standard gives; `take` gives the places that the run on `watched` passed."""
+        self.expected = list(self.parts(watched))
+        self.places = frozenset(take())
+        self.functions = frozenset(name for name, _ in self.places)
         start = time.process_time()
-        if list(self.parts(Text(functions))) != self.expected:
+        if list(self.parts(engine)) != self.expected:
             raise AssertionError(f"{self.stream}: {self.stage} differs from run to run")
         self.seconds = time.process_time() - start
 
-    def differs(self, functions: Functions) -> bool:
-        """Whether other functions give anything else; errors of Python escape."""
+    def differs(self, engine: Engine) -> bool:
+        """Whether an engine gives anything else; errors of Python escape."""
         number = -1
-        for number, part in enumerate(self.parts(Text(functions))):
+        for number, part in enumerate(self.parts(engine)):
             if number >= len(self.expected) or part != self.expected[number]:
                 return True
         return number + 1 != len(self.expected)
+
+
+class _Noting(ReadPort):
+    """Notes which nodes of the syntax a stream passes."""
+
+    passed: set[int]
+
+    def element(self, element: Element) -> None:
+        self.passed.add(id(element))
+        super().element(element)
+
+    def let(self, let: Let) -> None:
+        self.passed.add(id(let))
+        super().let(let)
+
+    def check(self, check: Check) -> None:
+        self.passed.add(id(check))
+        super().check(check)
+
+    def iterations(self, loop: For) -> Iterator[int]:
+        self.passed.add(id(loop))
+        return super().iterations(loop)
+
+    def repetitions(self, loop: While) -> Iterator[None]:
+        self.passed.add(id(loop))
+        return super().repetitions(loop)
+
+    def branches(self, condition: If) -> Iterator[tuple[Node, ...]]:
+        self.passed.add(id(condition))
+        return super().branches(condition)
+
+
+class _FastNoting(_Noting, FastReadPort):
+    """Notes the nodes outside coded payloads, which compiled code reads."""
+
+
+def noting(engine: Engine, passed: set[int]) -> Engine:
+    """The engine, whose ports leave the identities of the nodes that they pass in `passed`."""
+    plain = engine.read_port
+
+    def read_port(
+        values: Values, reader: BitReader, contexts: dict[str, Any], observer: Observer | None
+    ) -> ReadPort:
+        port = plain(values, reader, contexts, observer)
+        port.__class__ = _FastNoting if isinstance(port, FastReadPort) else _Noting
+        port.passed = passed  # type: ignore[attr-defined]
+        return port
+
+    engine.read_port = read_port  # type: ignore[method-assign]
+    return engine
 
 
 class _Recorder(Text):
@@ -95,6 +150,8 @@ def tasks_of(name: str, data: bytes, functions: Functions) -> list[Task]:
         tasks.append(Task(name, "motion", lambda engine: _motion(decoder.avatar, read, engine)))
     if any(unit.payload_end < unit.end for unit in UnitReader(data)):
         tasks.append(Task(name, "checksum", lambda engine: _checksums(data, engine)))
+    if any(frame.generator is not None and affordable(frame) for frame in frames):
+        tasks.append(Task(name, "network", lambda engine: _generated(data, engine)))
     for frame in frames:
         if affordable(frame):
             tasks += _frame_tasks(name, frame, decoder.cameras)
@@ -113,13 +170,18 @@ def _frame_tasks(name: str, frame: Frame, cameras: Mapping[int, Camera]) -> Iter
             yield Task(name, f"pixels {frame.index}", functools.partial(_pixels, projected, camera))
 
 
+def whole(name: str, data: bytes) -> Task:
+    """§A.3.3 All that the record of a stream says of it."""
+    return Task(name, "record", lambda engine: iter([expectation(Decoder(data, engine))]))
+
+
 def _decoded(data: bytes, engine: Engine) -> Iterator[Any]:
     """Everything up to the poses, with errors, cameras and canonical Gaussians."""
     decoder = Decoder(data, engine)
     for frame in decoder.frames():
         yield frame.index, list(frame.symbols), list(frame.pose)
     for error in decoder.errors:
-        yield error.kind, error.constraint, error.unit, error.bit_offset
+        yield error.kind, error.constraint, error.clause, error.unit, error.bit_offset
     for identity, camera in decoder.cameras.items():
         yield identity, camera.array().tolist()
     if decoder.canonical is not None:
@@ -127,6 +189,14 @@ def _decoded(data: bytes, engine: Engine) -> Iterator[Any]:
     if decoder.generator is not None:
         places = decoder.generator.side, decoder.generator.map_u, decoder.generator.map_v
         yield decoder.generator.parameters, places
+
+
+def _generated(data: bytes, engine: Engine) -> Iterator[Any]:
+    """The first maps, from the bytes on: what a generator unit says of its layers shows in them alone."""
+    for frame in Decoder(data, engine).frames():
+        if frame.generator is not None:
+            yield frame.maps
+            return
 
 
 def _canonical(avatar: Mapping[str, Any], units: list[Values], engine: Engine) -> Iterator[Any]:
