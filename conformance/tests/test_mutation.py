@@ -113,10 +113,10 @@ def test_the_standard_is_itself_again_after_a_mutant(laboratory: TextLaboratory)
     assert laboratory.functions == before
 
 
-def test_the_syntax_is_itself_again_after_a_mutant(everything: list[Mutant]) -> None:
+def test_the_syntax_is_itself_again_after_a_mutant() -> None:
     standard = spec.load.standard(validate=False)
-    for one in syntax_mutants(standard):
-        before = repr(standard)
+    before = repr(standard)
+    for one in list(syntax_mutants(standard))[::40]:
         with one.planted():
             assert repr(standard) != before, one.id
         assert repr(standard) == before, one.id
