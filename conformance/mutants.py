@@ -140,8 +140,17 @@ def unparsed_with(tree: ast.AST, place: Place, replacement: ast.AST) -> str:
 
 
 def _statement_lines(function: ast.FunctionDef) -> dict[int, int]:
-    """The line at which the statement of each node begins; not of what a procedure returns, which nobody looks at."""
+    """The line at which the statement of each node begins.
+
+    Types are left out, and what a procedure returns, which nobody looks at.
+    """
     lines: dict[int, int] = {}
+    types = [n.annotation for n in ast.walk(function) if isinstance(n, ast.AnnAssign)]
+    types += [
+        n.args[1]
+        for n in ast.walk(function)
+        if isinstance(n, ast.Call) and ast.unparse(n.func) == "isinstance"
+    ]
     for statement in ast.walk(function):  # from the outside in, so that the innermost statement counts
         if isinstance(statement, ast.stmt) and statement is not function:
             lines |= {id(node): statement.lineno for node in ast.walk(statement)}
@@ -149,6 +158,8 @@ def _statement_lines(function: ast.FunctionDef) -> dict[int, int]:
         if isinstance(statement, ast.Return) and is_procedure(function):
             for node in ast.walk(statement):
                 del lines[id(node)]
+    for node in (inner for outer in types for inner in ast.walk(outer)):
+        lines.pop(id(node), None)
     return lines
 
 

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ NOT_DECODING = frozenset({
     "frames:Frame.stage_bytes", "frames:Frame.render", "generator:Generator.network_arguments",
     "payload:write_payload", "payload:AccountingPort", "payload:compiled", "units:motion_units",
     "spec.bits:BitWriter", "spec.ports:WritePort", "spec.ports:given", "spec.ports:chosen",
+    "spec.ports:Coverage", "spec.ports:Tracer",
+    "spec.ports:ValuePort.code", "spec.ports:ValuePort.position", "spec.ports:ValuePort.start_payload",
+    "spec.ports:ValuePort.finish_payload", "spec.ports:ValuePort.structure", "spec.ports:ValuePort._allocate",
+    "spec.ports:ReadPort.position", "spec.ports:ReadPort.start_payload", "spec.ports:ReadPort.finish_payload",
+    "spec.ports:ReadPort._decode",  # walk coded payloads, for which the decoder has compiled code
 })  # fmt: skip
 """Functions and classes that encode, draw up tables or are not run for what the record of a stream says."""
 
@@ -76,19 +82,14 @@ def _functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, as
 def _mutants_of(
     module: ModuleType, short: str, qualified: str, node: ast.FunctionDef, text: str
 ) -> Iterator[DecoderMutant]:
-    block = Block(qualified, short, text, short, 1)
-    tree = ast.Module([node], [])
-    for mutant in function_mutants(f"{short}/{qualified}", tree, block, {}):
+    source = textwrap.dedent(ast.get_source_segment(text, node, padded=True) or "")
+    block = Block(qualified, short, source, short, 1)
+    for mutant in function_mutants(f"{short}/{qualified}", ast.parse(source), block, {}):
         if "super()" not in mutant.before:  # what is left out there has to be called by the class
             yield DecoderMutant(
-                mutant.id,
-                qualified,
-                mutant.line,
-                mutant.before,
-                mutant.after,
-                mutant.source,
+                mutant.id, qualified, node.lineno - 1 + mutant.line, mutant.before, mutant.after, mutant.source,
                 module=module.__name__,
-            )
+            )  # fmt: skip
 
 
 @functools.cache
