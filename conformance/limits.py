@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import resource
 import signal
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def limit_process() -> None:
     """Prepares a process of its own for faults."""
+    faulthandler.disable()  # that a fault ends the process is a verdict
     signal.signal(signal.SIGVTALRM, _hang)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
