@@ -65,14 +65,16 @@ class Recipe:
         return [Made.of(draft) for draft in _drafts(*made)]
 
     def as_dict(self) -> dict[str, Any]:
-        """What the stream is made from, for its record."""
+        """What the stream is made from, as its record holds it: in JSON, all keys are text."""
         if self.content:
             made: dict[str, Any] = {"content": dict(self.content)}
         else:
             made = {"seed": self.seed, "presets": dict(self.presets)}
             made |= {"features": dict(self.features)} if self.features else {}
             made |= {"shape": dict(self.shape)} if self.shape else {}
-        return made | ({"edits": [dict(edit) for edit in self.edits]} if self.edits else {})
+        made |= {"edits": list(self.edits)} if self.edits else {}
+        held: dict[str, Any] = json.loads(json.dumps(made))
+        return held
 
 
 def _frozen(settings: Mapping[str, Any]) -> str:

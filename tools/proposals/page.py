@@ -13,7 +13,8 @@ from tools.proposals.report import Report, change
 
 _STYLE = (Path(__file__).parents[1] / "assets" / "document.css").read_text(encoding="utf-8")
 _MORE = """
-main { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { display: block; }
+main { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
 .plus { color: #186a2b; } .minus { color: #a0201a; } .fault { color: #a0201a; font-weight: bold; }
 """
 
@@ -40,7 +41,7 @@ def html_of(report: Report, rationale: str) -> str:
     )
     parts = [
         f"<h1>{html.escape(report.title)}</h1><p>Proposal {html.escape(report.proposal)}; {kind}.</p>",
-        MarkdownIt("commonmark", {"html": False}).enable("table").render(rationale),
+        MarkdownIt("commonmark", {"html": False}).enable("table").render(_without_title(rationale)),
         "<h2>What speaks against it</h2>",
         _list(report.faults, "fault"),
         "<h2>New constraints and missing tests</h2>",
@@ -55,6 +56,11 @@ def html_of(report: Report, rationale: str) -> str:
     title = f"<title>HGA proposal {html.escape(report.proposal)}</title>"
     head = f'<head><meta charset="utf-8">{title}<style>{_STYLE}{_MORE}</style></head>'
     return f'<!DOCTYPE html>\n<html lang="en">{head}<body><main>{"".join(parts)}</main></body></html>\n'
+
+
+def _without_title(rationale: str) -> str:
+    """The rationale without its first heading: the page has one."""
+    return rationale.partition("\n")[2] if rationale.startswith("# ") else rationale
 
 
 def _list(items: Iterable[str], name: str = "") -> str:

@@ -62,7 +62,8 @@ def test_a_compatible_proposal_costs_nothing_where_it_is_not_used(streams):
     assert changes["enumeration", "metadata_type"] == ("", "changed")
     assert "element:cue_text" in found.holes
     assert found.untested == "cue_frame does not occur in the base of negative"
-    assert "cue_text" in html_of(found, "# Why")
+    page = html_of(found, "# Why\n\nBecause.\n")
+    assert "cue_text" in page and page.count("<h1") == 1 and "Because." in page
 
 
 def test_a_proposal_that_breaks_the_bitstream_is_refused_by_decoders_of_today(streams):
