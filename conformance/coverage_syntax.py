@@ -181,28 +181,23 @@ class CoveringPort(ReadPort):
 
     def start_payload(self, structure: Structure) -> None:
         super().start_payload(structure)
-        self._active = _Watched(self._active or [])
+        names = self._points.context_points(structure.name)
+        self._active = _Watched(self._active or [], names, self._found)
 
     def finish_payload(self, structure: Structure) -> None:
         assert isinstance(self._active, _Watched)
         if structure.name in self.contexts:
             self.contexts[structure.name][:] = self._active
-        self._note_contexts(structure, self._active.touched)
         super().finish_payload(structure)
-
-    def _note_contexts(self, structure: Structure, touched: set[int]) -> None:
-        names = self._points.context_points(structure.name)
-        for position in touched:
-            self._found.update(names[position // 2])
 
 
 class _Watched(list[int]):
-    """The contexts of a payload, which remember those that were written."""
+    """The contexts of a payload, which note those that are written, also if the payload ends in an error."""
 
-    def __init__(self, values: list[int]):
+    def __init__(self, values: list[int], names: list[tuple[str, str]], found: set[str]):
         super().__init__(values)
-        self.touched: set[int] = set()
+        self._names, self._found = names, found
 
     def __setitem__(self, position: Any, value: Any) -> None:
-        self.touched.add(position)
+        self._found.update(self._names[position // 2])
         super().__setitem__(position, value)
