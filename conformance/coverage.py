@@ -6,19 +6,22 @@ import contextlib
 import fnmatch
 import functools
 import hashlib
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 import spec
 from conformance.coverage_code import InstrumentedCode, Point
 from conformance.coverage_syntax import CoveringPort, SyntaxPoints
 from reference_decoder import Compiled, Decoder, Executed, jit
-from reference_decoder.engine import int32_bytes
+from reference_decoder.engine import Array, int32_bytes
 from reference_decoder.frames import Frame
 from reference_decoder.units import UnitReader, crc32, widest_limits
 from spec.bits import BitReader
@@ -31,9 +34,10 @@ from spec.walk import walk
 UNREACHABLE = Path(__file__).parent / "unreachable.yaml"
 """The points that no stream can reach, each with its reason."""
 
-GAUSSIANS, NETWORK, PIXELS = 400, 300_000, 300_000
+GAUSSIANS, NETWORK, INPUTS, PIXELS = 400, 300_000, 4096, 300_000
 """What the executed text can take: frames of more Gaussians, or of a network of more products, are read but not
-computed, and pictures of more pixels times Gaussians are projected but not drawn."""
+computed, and pictures of more pixels times Gaussians are projected but not drawn. Coverage lets the compiled decoder
+make the maps of a network whose input maps have no more texels, and has the text do the rest."""
 
 STORED = 20_000
 """Positions and expression offsets of the largest stream whose units the text reads: of others, only headers and
@@ -66,7 +70,7 @@ class _Coverage:
 
     def _compute(self, decoder: Decoder, frame: Frame) -> None:
         """Every stage of a frame that is small enough, serialised by the document too."""
-        if not affordable(frame):
+        if not affordable_without_network(frame):
             return
         frame.stage_bytes("gaussians")
         self._serialise(frame.joints)
@@ -113,6 +117,14 @@ def affordable(frame: Frame) -> bool:
     return len(frame.canonical.position) <= GAUSSIANS and products <= NETWORK
 
 
+def affordable_without_network(frame: Frame) -> bool:
+    """Whether the executed text can compute all of a frame but the maps."""
+    if frame.generator is None or len(frame.canonical.position) > GAUSSIANS:
+        return affordable(frame)
+    topology = frame.generator.topology
+    return 1 << 2 * (topology["map_bits"] - topology["input_level"]) <= INPUTS
+
+
 class _CoveringEngine(Executed):
     """The text of the standard, executed with marks at its lines and read by a port that notes what it passes."""
 
@@ -127,6 +139,15 @@ class _CoveringEngine(Executed):
         self, values: Values, reader: BitReader, contexts: dict[str, Any], observer: Observer | None
     ) -> ReadPort:
         return CoveringPort(self._coverage.syntax, self._found, values, reader, self.functions, contexts)
+
+    def maps(self, generator: Any, inputs: Array, pose_vector: Array) -> Array:
+        """§7.9.8 The maps, by the compiled decoder if the network is more than the text can take."""
+        if generator.topology["generator_macs"] <= NETWORK:
+            return super().maps(generator, inputs, pose_vector)
+        lists = {name: value for name, value in generator.topology.items() if isinstance(value, list)}
+        arrays = {name: np.array(value, np.int64) for name, value in lists.items()}
+        compiled = replace(generator, topology={**generator.topology, **arrays}, prepared={})
+        return Compiled().maps(compiled, np.array(inputs), np.array(pose_vector)).tolist()
 
 
 @functools.cache
@@ -184,7 +205,8 @@ def _mapped(
     if processes < 2 or len(streams) < 2:
         yield from map(function, streams)
         return
-    with ProcessPoolExecutor(min(processes, len(streams))) as pool:
+    context = multiprocessing.get_context("spawn")  # threads of the compiled decoder do not survive a fork
+    with ProcessPoolExecutor(min(processes, len(streams)), mp_context=context) as pool:
         yield from pool.map(function, streams)
 
 
