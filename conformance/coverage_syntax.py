@@ -181,23 +181,29 @@ class CoveringPort(ReadPort):
 
     def start_payload(self, structure: Structure) -> None:
         super().start_payload(structure)
-        names = self._points.context_points(structure.name)
-        self._active = _Watched(self._active or [], names, self._found)
+        self._active = _Watched(self._active or [])
 
     def finish_payload(self, structure: Structure) -> None:
+        """Notes the contexts of a whole payload only: one that ends in an error may use those of no valid stream."""
         assert isinstance(self._active, _Watched)
         if structure.name in self.contexts:
             self.contexts[structure.name][:] = self._active
+        self._note_contexts(structure, self._active.touched)
         super().finish_payload(structure)
+
+    def _note_contexts(self, structure: Structure, touched: set[int]) -> None:
+        names = self._points.context_points(structure.name)
+        for position in touched:
+            self._found.update(names[position // 2])
 
 
 class _Watched(list[int]):
-    """The contexts of a payload, which note those that are written, also if the payload ends in an error."""
+    """The contexts of a payload, which remember those that were written."""
 
-    def __init__(self, values: list[int], names: list[tuple[str, str]], found: set[str]):
+    def __init__(self, values: list[int]):
         super().__init__(values)
-        self._names, self._found = names, found
+        self.touched: set[int] = set()
 
     def __setitem__(self, position: Any, value: Any) -> None:
-        self._found.update(self._names[position // 2])
+        self.touched.add(position)
         super().__setitem__(position, value)

@@ -8,7 +8,8 @@ import yaml
 from conformance import coverage
 from conformance.coverage_code import InstrumentedCode
 from conformance.damage import with_checksums
-from conformance.generate import generate
+from conformance.edits import Made, edited, joined
+from conformance.generate import drafts, generate
 from spec.run import Block, Document
 
 SOURCE = """def count_up(low: byte, high: byte) -> byte:
@@ -106,6 +107,16 @@ def test_an_entry_may_have_a_condition_for_the_number_of_a_point() -> None:
 def test_an_error_covers_its_constraint(found: frozenset[str]) -> None:
     stream = generate(1, {"gaussian_count": 2}, units=1, size=4)
     assert "constraint:unit_size_fits" in coverage.covered(stream[:-1])
+
+
+def test_a_payload_that_ends_in_an_error_covers_no_context() -> None:
+    presets = {"gaussian_count": 2, "scale_residual": 0, "profile": 0}
+    units = [Made.of(draft) for draft in drafts(1, presets, units=1, size=0)]
+    assert "context:scale_residual:0" in coverage.covered(joined(units))
+    beyond = {"unit": "canonical", "element": "scale_residual", "value": 1 << 23, "occurrence": 0}
+    found = coverage.covered(joined(edited(units, [{"set": beyond}])))
+    assert "constraint:scale_residual.range" in found  # and 24 significant bits, which no valid scale has
+    assert not any(point.startswith("context:scale_residual:") for point in found)
 
 
 def test_the_covering_set_leaves_out_what_others_cover(monkeypatch: pytest.MonkeyPatch) -> None:
