@@ -151,12 +151,12 @@ def test_a_layer_computed_by_hand() -> None:
 @pytest.mark.parametrize(
     ("kind", "total", "expected"),
     [
-        (0, 16777215, 191),
-        (0, -16777215, -64),
+        (0, 12566463, 191),
+        (0, -12566463, -64),
         (1, -5, 0),
         (1, 300, 255),
-        (2, 16777215, 32767),
-        (2, -16777215, -32768),
+        (2, 12566463, 32767),
+        (2, -12566463, -32768),
     ],
 )
 def test_outputs_are_limited(kind: int, total: int, expected: int) -> None:
