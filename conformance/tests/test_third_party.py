@@ -41,7 +41,9 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
 def sample() -> list[Record]:
     found = load([DIRECTORY])
     largest = {record.group: record for record in found if record.size < 100_000}
-    return [record for number, record in enumerate(found) if number % SAMPLE == 0 or record in largest.values()]
+    return [
+        record for number, record in enumerate(found) if number % SAMPLE == 0 or record in largest.values()
+    ]
 
 
 def test_it_passes_with_the_exact_place_of_every_error(decoder: Decoder) -> None:
@@ -54,7 +56,19 @@ def test_it_passes_with_the_exact_place_of_every_error(decoder: Decoder) -> None
 
 def test_it_depends_on_nothing_but_the_c_library() -> None:
     own = {path.name for path in SOURCE.glob("*.h")}
-    standard = {f"{name}.h" for name in "assert errno inttypes limits stdbool stddef stdint stdio stdlib string".split()}
+    names = [
+        "assert",
+        "errno",
+        "inttypes",
+        "limits",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "string",
+    ]
+    standard = {f"{name}.h" for name in names}
     lines = [line for path in SOURCE.glob("*.[ch]") for line in path.read_text().splitlines()]
     included = {line.split()[1].strip('"<>') for line in lines if line.startswith("#include")}
     assert included and included <= own | standard
