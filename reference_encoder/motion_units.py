@@ -117,12 +117,13 @@ def _sought(
     low, high = np.log2(FINEST), np.log2(COARSEST)
     here, slope = float(np.clip(np.log2(start), low, high)), -1.0 if coarser_is_less else 1.0
     best: Coded | None = None
+    nearest = 0.0  # the share of the best
     last: tuple[float, float] | None = None
     for _ in range(TRIALS):
         found = code(scaled(settings, 2.0**here))
         now = share(found)
-        if now <= 1 and (best is None or now >= share(best)):
-            best = found
+        if now <= 1 and (best is None or now >= nearest):
+            best, nearest = found, now
         if CLOSE <= now <= 1:
             break
         low, high = (here, high) if (now > 1) == coarser_is_less else (low, here)

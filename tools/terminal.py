@@ -26,6 +26,15 @@ def emit(record: Any) -> None:
     click.echo(json.dumps(record))
 
 
+@contextlib.contextmanager
+def torch_needed(by: str) -> Iterator[None]:
+    """Where torch is not installed, imports within end in one line: `by` (with its verb) torch, and how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise click.ClickException(f"{by} torch: pip install 'hga[train]' ({error})") from error
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on stdout; a column whose name ends in `>` (not shown) is aligned to the right."""
     from rich.console import Console  # costs start-up time, and not every command has tables

@@ -280,3 +280,8 @@ def _smplx_motion(arrays: dict[str, np.ndarray], where: str) -> Motion:
         )
     names = tuple(f"expression_{index}" for index in range(expressions.shape[1]))
     return Motion(rotations, translations, expressions, Fraction(30), SMPLX_JOINTS, names)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most so many of `count` things, evenly spread, by number."""
+    return [int(n) for n in np.linspace(0, count - 1, min(wanted, count)).round()]

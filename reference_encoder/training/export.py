@@ -16,6 +16,7 @@ from reference_encoder.content import Motion
 from reference_encoder.encode import encode
 from reference_encoder.generator import GeneratorModel, Layer, add_generator
 from reference_encoder.quantise import Settings
+from reference_encoder.training.dataset import spread
 from reference_encoder.training.maps import POSED_SHIFT, REST_SHIFT, MapLayout
 from reference_encoder.training.trainer import Model
 from reference_encoder.training.twin import Choose, Twin, rounded
@@ -115,11 +116,6 @@ def outputs(model: Model, weights: dict[str, np.ndarray] | None, frames: int) ->
     for layer in layers.values():
         layer.fixed = None
     return torch.stack(made).cpu().numpy()
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """Some of so many frames, evenly spread."""
-    return [int(frame) for frame in np.unique(np.linspace(0, count - 1, wanted).round())]
 
 
 def decoded_positions(stream: bytes) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reference_encoder.training.dataset import FOREGROUND, MultiView
+from reference_encoder.training.dataset import FOREGROUND, MultiView, spread
 from reference_encoder.training.losses import ssim_map
 from reference_encoder.training.splatting import Splatter
 from reference_encoder.training.trainer import Model, face_mask
@@ -88,9 +88,7 @@ def face_of(model: Model, data: MultiView, splatter: Splatter) -> Draw:
 def held_out_pictures(data: MultiView, cameras: int, frames: int) -> list[tuple[str, int]]:
     """Pictures of held-out frames: at most so many frames and cameras, evenly spread."""
     chosen = data.frames(held_out=True)
-    picked = [
-        chosen[i] for i in np.linspace(0, len(chosen) - 1, min(frames, len(chosen))).round().astype(int)
-    ]
+    picked = [chosen[i] for i in spread(len(chosen), frames)]
     names = list(data.cameras)
     seen = [
         names[i] for i in np.linspace(0, len(names), min(cameras, len(names)), endpoint=False).astype(int)

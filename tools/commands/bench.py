@@ -223,14 +223,11 @@ def train(
     \b
     Example: hga bench train out/clothed out/trained out/static --floats --output-dir out/pictures
     """
-    try:
-        from tools.bench_train import Measurement, WeightCoding, measure
-    except ImportError as error:
-        raise click.ClickException(
-            f"trained generators need torch: pip install 'hga[train]' ({error})"
-        ) from error
     from reference_encoder.quantise import Settings
     from tools import terminal
+
+    with terminal.torch_needed("trained generators need"):
+        from tools.bench_train import Measurement, WeightCoding, measure
 
     with terminal.progress() as progress:
         plan = Measurement(
@@ -278,13 +275,10 @@ def weights(data: Path, trained: Path, frames: int, as_json: bool) -> None:
     \b
     Example: hga bench weights out/clothed out/trained
     """
-    try:
-        from tools import bench_weights
-    except ImportError as error:
-        raise click.ClickException(
-            f"trained generators need torch: pip install 'hga[train]' ({error})"
-        ) from error
     from tools import terminal
+
+    with terminal.torch_needed("trained generators need"):
+        from tools import bench_weights
 
     with terminal.progress() as progress:
         report = bench_weights.measure(data, trained, frames, progress)

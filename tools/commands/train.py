@@ -88,10 +88,8 @@ def train(
       hga train out/clothed -o out/pruned --start out/trained --canonical-steps 0 --steps 800 --prune 0.5
       hga train avatarrex_zzr -o out/zzr --avatar zzr.npz --face-attention 4
     """
-    try:
+    with terminal.torch_needed("training needs"):
         from tools import training
-    except ImportError as error:
-        raise click.ClickException(f"training needs torch: pip install 'hga[train]' ({error})") from error
     if stream is not None:
         make_room(stream, avatar)
     with terminal.progress() as progress:
