@@ -43,7 +43,7 @@ class Choices:
     map_bits: int = 7
     channels: int = 16
     heads: str = "position,colour"
-    rate: float = 3e-3
+    rate: float = 6e-2
     squared: float = 2.0
     learning_rate: float = 1e-3
     canonical_rate: float = 1.0
@@ -111,7 +111,7 @@ def train(
     while trainer.step < trainer.total:
         trainer.run(output, progress, min(trainer.step + _PREVIEWS_EVERY, trainer.total))
         report.plot_loss(output / "loss.png", trainer.history, choices.canonical_steps)
-        if choices.steps and trainer.step >= choices.canonical_steps:
+        if trainer.step > choices.canonical_steps:
             _preview(output, views, trainer.model, backend, previews)
     if not choices.steps:
         trainer.start_generator(output, progress)

@@ -85,6 +85,17 @@ def test_goes_on_where_it_stopped(tiny: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(second.history, whole.history, rtol=1e-5)
 
 
+def test_a_preview_does_not_fall_on_the_step_before_the_generator(
+    hga: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canonical steps may be a multiple of those between previews: the first needs what comes after them."""
+    monkeypatch.setattr("tools.training._PREVIEWS_EVERY", 2)
+    steps = ("--maps", 5, "--channels", 8, "--canonical-steps", 4, "--warm-steps", 0, "--steps", 1)
+    result = hga("train", tiny, "-o", tmp_path, *steps, "--previews", 1, "--json")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "preview.png").exists()
+
+
 def started(folder: Path, state: dict[str, Any] | None = None, **options: float) -> Trainer:
     torch.manual_seed(3)
     chosen = {"canonical_steps": 10, "warm_steps": 20, "steps": 15, "map_bits": 5, "channels": 8}
