@@ -19,6 +19,7 @@ C = spec.document().constants
 TYPES = spec.document().types
 ONE = 1 << 30
 ANGLE = C["ROTATION_LIMIT"]
+LEAST, WIDEST = TYPES["wide_scale"]
 
 
 def compiled(name: str) -> Any:
@@ -70,9 +71,9 @@ def test_limit(value: int, bound: int, expected: int) -> None:
 @pytest.mark.parametrize(
     ("value", "bits", "expected"),
     [
-        (0, 1, 0), (1, 1, -1), (127, 8, 127), (128, 8, -128), (-128, 8, -128), (-129, 8, 127), (256, 8, 0),
-        (-256, 8, 0),
-        (8388608, 24, -8388608), (-8388609, 24, 8388607), (1 << 31, 31, 0), (-(1 << 30), 31, -(1 << 30)),
+        (0, 18, 0), (131071, 18, 131071), (131072, 18, -131072), (-131072, 18, -131072), (-131073, 18, 131071),
+        (262144, 18, 0), (-262144, 18, 0), (524288, 20, -524288), (1 << 31, 22, 0),
+        (2097152, 22, -2097152), (-2097153, 22, 2097151), (-(1 << 21), 22, -(1 << 21)),
     ],
 )  # fmt: skip
 def test_wrap(value: int, bits: int, expected: int) -> None:
@@ -118,6 +119,15 @@ def test_rotations_at_every_extreme_stay_in_range() -> None:
                 both("matrix_from_vector", x, y, z)
 
 
+def test_the_farthest_turn_of_a_point_by_hand() -> None:
+    """A row whose magnitudes sum to sqrt(3) and 165 units turns a corner of the world farthest."""
+    row = both("matrix_from_vector", 1166814006, 1530146205, 1657654434)[:3]
+    total = sum(abs(entry) for entry in row)
+    assert total == math.isqrt(3 << 60) + 165
+    assert (total * C["WORLD_LIMIT"] + (1 << 29)) >> 30 == TYPES["camera_centre_q20"][1]
+    assert TYPES["view_q20"][1] == TYPES["camera_centre_q20"][1] + C["WORLD_LIMIT"]
+
+
 @pytest.mark.parametrize(
     ("x", "expected"), [(0, 1 << 24), (-1 << 16, 1 << 23), (-24 << 16, 1), (1 << 16, 1 << 25)]
 )
@@ -132,8 +142,9 @@ def test_power_of_two_is_within_its_error(x: int) -> None:
 
 
 def test_power_of_two_never_falls() -> None:
-    values = [F["exp2_q24"](x) for x in range(C["LOG_SCALE_MIN"], C["LOG_SCALE_MAX"] + 1, 97)]
-    assert values == sorted(values)
+    ends = (C["LOG_SCALE_MIN"], C["LOG_SCALE_MAX"])
+    values = [F["exp2_q24"](x) for x in (*range(*ends, 97), ends[1])]
+    assert values == sorted(values) and (values[0], values[-1]) == (LEAST, WIDEST)
     for exponent in range(-24, 1):  # across the seam of each octave
         seam = [
             F["exp2_q24"]((exponent << 16) + n)
@@ -211,14 +222,14 @@ def test_widened_scale_by_hand(quantised: int, step: int, blur: int, exponent: i
 
 
 def test_scale_by_hand() -> None:
-    """5^2 - 4^2 is 3^2; what is not wider than the blur is 0; the widest without a blur is itself."""
+    """5^2 - 4^2 is 3^2; what is not wider than the blur is 0; the widest with the least blur is nearly itself."""
     assert both("decode_scale", 5 << 20, 4 << 20) == pytest.approx(3 << 20, abs=1)
-    assert both("decode_scale", 4 << 20, 4 << 20) == both("decode_scale", 0, 33554432) == 0
-    assert both("decode_scale", 33554432, 1) == pytest.approx(33554432, abs=2)
+    assert both("decode_scale", 4 << 20, 4 << 20) == both("decode_scale", LEAST, WIDEST) == 0
+    assert both("decode_scale", WIDEST, LEAST) == TYPES["scale"][1] == WIDEST - 1
     assert both("decode_scale", 2, 1) == 1
 
 
-@given(st.integers(0, 33554432), st.integers(0, 33554432))
+@given(st.integers(LEAST, WIDEST), st.integers(LEAST, WIDEST))
 def test_scales_are_within_their_error(widened: int, blur: int) -> None:
     exact = math.sqrt(max(widened**2 - blur**2, 0))
     assert both("decode_scale", widened, blur) == pytest.approx(exact, rel=2**-25, abs=1)
@@ -227,13 +238,8 @@ def test_scales_are_within_their_error(widened: int, blur: int) -> None:
 
 def test_rotation_shift_by_hand() -> None:
     """Alike axes have the coarsest step; it is doubled until the relative difference is above 128 / 181 of it."""
-    assert both("rotation_shift", 7, 7) == both("rotation_shift", 33554432, 33554432) == 6
-    assert (
-        both("rotation_shift", 0, 0)
-        == both("rotation_shift", 1000, 0)
-        == both("rotation_shift", 0, 33554432)
-        == 0
-    )
+    assert both("rotation_shift", 7, 7) == both("rotation_shift", WIDEST, WIDEST) == 6
+    assert both("rotation_shift", 1000, LEAST) == both("rotation_shift", LEAST, WIDEST) == 0
     assert (
         both("rotation_shift", 1000, 707) == 1
     )  # half of the square: 0.5 * 181 is less than 128, once doubled not
