@@ -43,7 +43,7 @@ class Choices:
     map_bits: int = 7
     channels: int = 16
     heads: str = "position,colour"
-    rate: float = 6e-2
+    rate: float = 3e-3
     squared: float = 2.0
     learning_rate: float = 1e-3
     canonical_rate: float = 1.0

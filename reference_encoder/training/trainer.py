@@ -40,7 +40,7 @@ class TrainSettings:
     warm_steps: int = 800  # on the generator's first guess
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
-    rate: float = 6e-2  # loss per megabyte of weights
+    rate: float = 3e-3  # loss per megabyte of weights
     face_attention: float = 0.0  # by how much more a pixel of the face counts
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
     squared: float = 2.0  # loss per squared error beside them

@@ -27,7 +27,7 @@ _RMS = 45.0  # of activations at the start
 _SLOPE_GAIN = (2 / (1 + 0.25**2)) ** 0.5
 _HEAD_GAIN = 256.0  # so that weights of the output layer grow as large as others'
 _BIAS_GAIN = 40.0
-_FINENESS = 3.5  # standard deviations of the weights in steps at the start: about 4 bits each
+_FINENESS = 7.0  # standard deviations of the weights in steps at the start: about 5 bits each
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
               help="Channels at the finest level; coarser ones have up to four times as many.")  # fmt: skip
 @click.option("--heads", default="position,colour", show_default=True,
               help="What the generator changes: position, colour, opacity, scale, rotation.")  # fmt: skip
-@click.option("--rate", default=6e-2, show_default=True, help="Loss per megabyte of weights.")
+@click.option("--rate", default=3e-3, show_default=True, help="Loss per megabyte of weights.")
 @click.option("--squared", default=2.0, show_default=True, help="Loss per squared error, beside L1 and SSIM.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Of the generator.")
 @click.option(
