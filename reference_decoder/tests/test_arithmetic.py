@@ -128,6 +128,17 @@ def test_the_farthest_turn_of_a_point_by_hand() -> None:
     assert TYPES["view_q20"][1] == TYPES["camera_centre_q20"][1] + C["WORLD_LIMIT"]
 
 
+near = st.integers(-3000, 3000)
+
+
+@given(near, near, near, st.permutations(range(3)))
+def test_no_row_or_column_sums_to_more_than_the_text_says(x: int, y: int, z: int, order: list[int]) -> None:
+    """Near the rotations with the greatest sums, about each axis."""
+    vector = (1166814006 + x, 1530146205 + y, 1657654434 + z)
+    matrix = np.abs(np.array(both("matrix_from_vector", *(vector[k] for k in order))).reshape(3, 3))
+    assert max(matrix.sum(0).max(), matrix.sum(1).max()) <= math.isqrt(3 << 60) + 166
+
+
 @pytest.mark.parametrize(
     ("x", "expected"), [(0, 1 << 24), (-1 << 16, 1 << 23), (-24 << 16, 1), (1 << 16, 1 << 25)]
 )
