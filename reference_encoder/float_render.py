@@ -32,7 +32,7 @@ class FloatCamera:
     principal: tuple[float, float]
     width: int
     height: int
-    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    background: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, camera: Camera) -> FloatCamera:

@@ -139,7 +139,8 @@ def _forked(start: Path, output: Path, views: MultiView, backend: Splatter, choi
         output.mkdir(parents=True, exist_ok=True)
         shutil.copy(start / "canonical.npz", output / "canonical.npz")
     model = load_model(start, views, backend.device)
-    return Trainer(model, views, backend, choices.settings(), begun=begun)
+    heeding = begun and state["settings"]["face_attention"] > 0
+    return Trainer(model, views, backend, choices.settings(), begun=begun, heeding=heeding)
 
 
 def stream(

@@ -18,7 +18,8 @@ from scipy.sparse import csr_array
 from reference_encoder.avatar_file import load_avatar, save_avatar
 from reference_encoder.content import Avatar, ContentError
 from reference_encoder.float_render import FloatCamera
-from reference_encoder.training.dataset import MultiView
+from reference_encoder.training.dataset import MultiView, spread
+from reference_encoder.training.face import GAIN, Answer, FaceFit, Lesson, Patches
 from reference_encoder.training.losses import lpips, picture_loss
 from reference_encoder.training.maps import MapLayout, pose_vector, seen_from
 from reference_encoder.training.posed import Offsets, Placed, PosedAvatar
@@ -41,7 +42,7 @@ class TrainSettings:
     steps: int = 4000  # on the generator, the canonical Gaussians with it
     views: int = 2  # pictures of one pose in a step
     rate: float = 3e-3  # loss per megabyte of weights
-    face_attention: float = 0.0  # by how much more a pixel of the face counts
+    face_attention: float = 0.0  # by how much more a pixel of the face counts; its colours are taught, too
     ssim: float = 0.2  # share of 1 - SSIM in the loss, the rest is L1
     squared: float = 2.0  # loss per squared error beside them
     lpips: float = 0.0  # loss per LPIPS, where the package and its weights are
@@ -63,6 +64,8 @@ _CANONICAL_RATES = {
 }
 _WARM_FRAMES = 180  # at most, of which the first guess knows
 _RAMP = 30  # steps in which rates rise
+_FACE_FRAMES = 180  # at most, from which the face's colours are learned
+_LESSON = 1e-4  # loss, per facial attention, if the generator makes nothing of the face's changes
 _PRUNED_AT = 0.5  # of the generator's steps: soft thresholds until then, then the hard cut
 _PRUNING_WEIGHT = 0.05  # loss per share of the multiplications above what is asked for
 _JOINTLY = {"sh0": 0.2, "sh_rest": 0.2, "opacity": 0.2}
@@ -139,13 +142,18 @@ class Trainer:
         settings: TrainSettings,
         state: dict[str, Any] | None = None,
         begun: bool = False,
+        heeding: bool = False,
     ):
         """Takes up training where the checkpoint `state` left it, if there is one. Raises ContentError.
 
-        `begun` says that the model's generator has been trained before.
+        `begun` says that the model's generator has been trained before, `heeding` that it was with facial attention.
         """
         self.model, self.data, self.splatter, self.settings = model, data, splatter, settings
-        self._begun = begun
+        self._begun, self._heeding = begun, heeding
+        self._lesson: Lesson | None = None
+        # the face is where the template has it, so that training that was taken up again sees the same
+        self._template = PosedAvatar(model.posed.avatar, model.posed.motion, model.device)
+        self._template.pose = model.posed.pose
         self.step, self.history = 0, list[tuple[int, float, float]]()
         self._rng = np.random.default_rng(settings.seed)
         self._frames = data.frames(held_out=False)
@@ -171,6 +179,11 @@ class Trainer:
             self._restore(state)
 
     @property
+    def _moves(self) -> bool:
+        """Whether the generator has learned anything yet."""
+        return self._begun or self.step > self.settings.canonical_steps
+
+    @property
     def total(self) -> int:
         return self.settings.canonical_steps + self.settings.steps
 
@@ -179,6 +192,8 @@ class Trainer:
         until = min(until or self.total, self.total)
         folder.mkdir(parents=True, exist_ok=True)
         save_avatar(folder / "template.npz", self.model.posed.avatar)
+        if self._moves and self._lesson is None:
+            self._attend(progress)
         while self.step < until:
             if self.step == self.settings.canonical_steps and not self._begun:
                 self.start_generator(folder, progress)
@@ -197,8 +212,36 @@ class Trainer:
         self.model.lay_out(self.model.posed.position.detach().clone())
         folder.mkdir(parents=True, exist_ok=True)
         save_avatar(folder / "canonical.npz", self.model.posed.canonical())
+        self._attend(progress)
         if self.settings.warm_steps and "colour" in self.model.twin.topology.heads:
             self._warm_start(progress)
+
+    def _attend(self, progress: Progress) -> None:
+        """With facial attention: learns from the pictures what the face is to look like, for the generator."""
+        model = self.model
+        if not self.settings.face_attention or "colour" not in model.twin.topology.heads:
+            return
+        patches = Patches.of(model.posed, model.layout)
+        if patches is None or not np.ptp(model.posed.motion.expressions[self._frames], axis=0).any():
+            return  # nothing that expressions could teach
+        fit = FaceFit(model.posed, self.splatter, patches)
+        frames = [self._frames[i] for i in spread(len(self._frames), _FACE_FRAMES)]
+        for count, frame in enumerate(frames):
+            names = [name for name in list(self.data.cameras)[count % 2 :: 2] if self.data.has(name, frame)]
+            with torch.no_grad():
+                now = model.offsets(frame) if self._moves else Offsets()
+            fit.look(frame, [self.picture(name, frame) for name in names], now)
+            progress("looking at the face", count + 1, len(frames))
+        self._lesson = Lesson.of(fit.answer(), patches, model.layout, model.twin.topology)
+        if not self._heeding:
+            model.twin.heed(model.posed.motion.expressions.shape[1], GAIN)
+            self._heeding = True
+
+    def _face_loss(self) -> torch.Tensor:
+        """The share of the face's changes that the generator gets wrong in some frames, 0 without attention."""
+        if self._lesson is None:
+            return torch.zeros((), device=self.model.device)
+        return self._lesson.loss(self.model.twin, self.model.inputs, self._frames, self._rng)
 
     def _warm_start(self, progress: Progress) -> None:
         """The first guess, from the pictures of every fourth camera in turn of some evenly spread frames."""
@@ -208,7 +251,9 @@ class Trainer:
             cameras = [name for name in names[count % 4 :: 4] or names if self.data.has(name, frame)]
             targets[frame] = wanted(model.posed, self.splatter, self.picture, frame, cameras)
             progress("looking at the pictures", count + 1, len(frames))
-        regress(model.twin, model.offsets, targets, self.settings.warm_steps, self._rng, progress)
+        regress(
+            model.twin, model.offsets, targets, self._face_loss, self.settings.warm_steps, self._rng, progress
+        )
 
     @property
     def _hard_cut(self) -> int:
@@ -249,6 +294,8 @@ class Trainer:
         loss = torch.stack([self._picture_loss(str(name), frame, placed) for name in names]).mean()
         bits = self.model.twin.bits() if with_generator else torch.zeros(())
         total = loss + s.rate * bits / 8e6
+        if with_generator:
+            total = total + s.face_attention * _LESSON * self._face_loss()
         if with_generator and s.prune and not self.hardened:
             total = total + _PRUNING_WEIGHT * (share_left(self.model.twin) - (1 - s.prune)).clamp(min=0)
         self._optimiser.zero_grad(set_to_none=True)
@@ -274,7 +321,7 @@ class Trainer:
             weight = view.certainty()[rows, columns]
             seen = part_of(whole, rows, columns)
             if self.settings.face_attention:
-                face = face_mask(self.model.posed, self.splatter, seen, frame)
+                face = face_mask(self._template, self.splatter, seen, frame)
                 weight = weight * (1 + self.settings.face_attention * face)
             self._pictures[camera, frame] = Shot(
                 seen, torch.as_tensor(target), torch.as_tensor(weight, dtype=torch.float16)
@@ -292,6 +339,11 @@ class Trainer:
         self.step, self.history = state["step"], [tuple(row) for row in state["history"]]
         self._rng.bit_generator.state = state["random"]
         self.model.lay_out(state["laid_out"])
+        if state.get("answer") is not None:
+            patches = Patches.of(self.model.posed, self.model.layout)
+            assert patches is not None
+            answer = Answer(*(part.to(self.model.device) for part in state["answer"]))
+            self._lesson = Lesson.of(answer, patches, self.model.layout, self.model.twin.topology)
 
     def save(self, folder: Path) -> None:
         """§1 `checkpoint.pt`: everything that training needs to go on, and what export needs."""
@@ -303,6 +355,7 @@ class Trainer:
             "laid_out": self.model.laid_out, "hardened": self.hardened,
             "optimiser": self._optimiser.state_dict(), "history": self.history,
             "random": self._rng.bit_generator.state,
+            "answer": self._lesson and list(vars(self._lesson.answer).values()),
         }  # fmt: skip
         temporary = folder / "checkpoint.tmp"
         torch.save(state, temporary)

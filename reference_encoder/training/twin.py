@@ -7,6 +7,7 @@ straight through (Bengio et al. 2013), and the steps are learned with them (Esse
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -192,6 +193,30 @@ class Linear(nn.Module):
         )
 
 
+@dataclass(frozen=True)
+class Window:
+    """A part of the maps that can be computed alone, in texels of the input level, with the margin it takes."""
+
+    rows: slice
+    columns: slice
+    level: int
+
+    @classmethod
+    def around(cls, rows: np.ndarray, columns: np.ndarray, topology: Topology) -> Window:
+        """That of texels at rows and columns of the maps: the layers below look less than a texel further."""
+        level, size = topology.input_level, topology.size >> topology.input_level
+        parts = [
+            slice(max(0, int(p.min() >> level) - 1), min(size, int(p.max() >> level) + 2))
+            for p in (rows, columns)
+        ]
+        return cls(parts[0], parts[1], level)
+
+    def place(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Indices into the window's flat maps (v, u) of texels at rows and columns of the maps."""
+        width = (self.columns.stop - self.columns.start) << self.level
+        return (rows - (self.rows.start << self.level)) * width + columns - (self.columns.start << self.level)
+
+
 class Twin(nn.Module):
     """§7.9 The generator: input maps and pose vector to maps of offsets."""
 
@@ -224,10 +249,14 @@ class Twin(nn.Module):
 
     def forward(self, maps: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         """Head outputs (2 K, S, S), whole numbers in Q-formats; maps (12, s, s) and pose (P,) whole numbers."""
-        t, code = self.topology, pose[None, :, None, None]
+        return self.batch(maps[None], pose[None])[0]
+
+    def batch(self, maps: torch.Tensor, pose: torch.Tensor, window: Window | None = None) -> torch.Tensor:
+        """The same for B frames, (B, 2 K, S, S); with a window only what lies in it, for less work."""
+        t, code = self.topology, pose[:, :, None, None]
         for layer in self.mapping:
             code = self._activate(layer(code))
-        x, skips = maps[None], []
+        x, skips = maps, []
         for layer in self.encode:
             x = self._activate(layer(x))
             skips.append(x)
@@ -240,7 +269,21 @@ class Twin(nn.Module):
                 factor = self._round(self.style[str(level)](code)).clamp(0, 255)
                 x = self._round(x * factor / STYLE_ONE).clamp(*ACTIVATION)
             x = self._activate(self.decode[level](x))
-        return self._round(self.head(x)).clamp(-32768, 32767)[0]
+            if window is not None and level == t.input_level:
+                x = x[:, :, window.rows, window.columns]
+        return self._round(self.head(x)).clamp(-32768, 32767)
+
+    @torch.no_grad()
+    def heed(self, inputs: int, gain: float) -> None:
+        """Makes the last `inputs` entries of the pose vector count `gain` times as much in all styles.
+
+        Steps of the layer grow by the root of it, so that most of its larger weights are within their range.
+        """
+        if self.mapping and inputs:
+            first = self.mapping[0]
+            assert isinstance(first, Linear)
+            first.weight[:, -inputs:] *= gain
+            first.log_step.add_(0.5 * math.log(gain))
 
     def layers(self) -> dict[str, Linear]:
         """All linear layers in the order of the generator unit."""

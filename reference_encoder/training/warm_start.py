@@ -59,11 +59,15 @@ def regress(
     twin: Twin,
     offsets: Callable[[int], Offsets],
     targets: dict[int, Wanted],
+    face: Callable[[], torch.Tensor],
     steps: int,
     rng: np.random.Generator,
     progress: Progress,
 ) -> None:
-    """Trains the generator until its colours are those wanted, as far as `steps` of Adam go."""
+    """Trains the generator until its colours are those wanted, as far as `steps` of Adam go.
+
+    `face` is a further loss, 1 if nothing of it is learned.
+    """
     optimiser = torch.optim.Adam(twin.parameters(), lr=_RATE, eps=1e-15)
     frames = list(targets)
     scale = sum(_square(t.colour, t.shown) for t in targets.values()) / len(frames)
@@ -74,7 +78,7 @@ def regress(
         frame = frames[int(rng.integers(len(frames)))]
         made, target = offsets(frame), targets[frame]
         assert made.colour is not None
-        loss = _square(made.colour - target.colour, target.shown) / scale
+        loss = _square(made.colour - target.colour, target.shown) / scale + face()
         if made.position is not None:  # nothing is known of places yet
             loss = loss + (made.position**2).mean() * 1e4
         optimiser.zero_grad(set_to_none=True)
