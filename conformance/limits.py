@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import resource
 import signal
@@ -14,6 +15,10 @@ PATIENCE, LEAST_SECONDS = 20, 0.5
 
 MEMORY = 6 << 30
 """Bytes of address space that a process with faults may have."""
+
+
+_PERTURB, _PATTERN = -6, 0xA5
+"""What sets the bytes of memory that has just been taken, and their values, in the C library."""
 
 
 class Hangs(BaseException):
@@ -40,6 +45,9 @@ def limit_process() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).mallopt(
+        _PERTURB, _PATTERN
+    )  # or what is not set may still have the right value of a run before
 
 
 def _hang(number: int, frame: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from conformance import order
 from conformance.coverage_code import is_decoding, is_procedure
 from spec.run import Block, Document
 
@@ -41,6 +42,7 @@ class Mutant:
     after: str
     source: str = ""
     value: Any = None
+    proof: str = ""  # why it gives the same as the original, where that can be told from the text alone
 
 
 def truncated(value: int, divisor: int) -> int:
@@ -55,11 +57,13 @@ NAMES: Mapping[str, Any] = {"_truncated": truncated}
 def document_mutants(document: Document) -> Iterator[Mutant]:
     """§4.6 Every mutant of the decoding functions and of the constants and tables they use, in reading order."""
     used: set[str] = set()
+    pure = order.pure_functions(block.source for block in document.blocks.values())
     for block in document.blocks.values():
         if is_decoding(block) and block.name not in NOT_DECODING:
             tree = ast.parse(block.source)
             used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-            yield from function_mutants(f"{block.clause}/{block.name}", tree, block, document.constants)
+            prefix = f"{block.clause}/{block.name}"
+            yield from function_mutants(prefix, tree, block, document.constants, pure)
     for name, value in document.constants.items():
         if name in used:
             yield from _constant_mutants(name, value)
@@ -85,9 +89,13 @@ def _constant_mutants(name: str, value: Any) -> Iterator[Mutant]:
 
 
 def function_mutants(
-    prefix: str, tree: ast.Module, block: Block, constants: Mapping[str, Any]
-) -> Iterator[Mutant]:
-    """Every mutant of one function, without those that read the same as another or as the original."""
+    prefix: str, tree: ast.Module, block: Block, constants: Mapping[str, Any],
+    pure: frozenset[str] | None = None,
+) -> Iterator[Mutant]:  # fmt: skip
+    """Every mutant of one function, without those that read the same as another or as the original.
+
+    `pure` are functions that change none of their arguments; None if numbers may be others than integers.
+    """
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
     function.returns, function.decorator_list = None, []
@@ -107,10 +115,14 @@ def function_mutants(
             place = f"{first}.{node.col_offset}-{node.end_col_offset}"  # type: ignore[attr-defined]
             before = block.source.splitlines()[first - 1].strip()
             after = ast.unparse(replacement) if not isinstance(replacement, ast.Pass) else "nothing"
-            identity = f"{prefix}:{place}:{operator}"
-            yield Mutant(
-                identity, block.name, lines[id(node)], before, f"{ast.unparse(node)} -> {after}", text
+            identity, change = f"{prefix}:{place}:{operator}", f"{ast.unparse(node)} -> {after}"
+            free = operator == "reversed" and order.changes_nothing(
+                node, function, pure or frozenset(), exact=pure is not None
             )
+            yield Mutant(
+                identity, block.name, lines[id(node)], before, change, text,
+                proof=order.REASON if free else "",
+            )  # fmt: skip
 
 
 Place = tuple[ast.AST, str, int]

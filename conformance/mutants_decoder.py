@@ -88,7 +88,7 @@ def _mutants_of(
         if "super()" not in mutant.before:  # what is left out there has to be called by the class
             yield DecoderMutant(
                 mutant.id, qualified, node.lineno - 1 + mutant.line, mutant.before, mutant.after, mutant.source,
-                module=module.__name__,
+                proof=mutant.proof, module=module.__name__,
             )  # fmt: skip
 
 

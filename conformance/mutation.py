@@ -32,11 +32,14 @@ from reference_decoder import jit
 SURVIVORS = Path(__file__).parent / "survivors.yaml"
 """The mutants that give the same as the standard on every stream, each with its reason."""
 
+SAMPLE = Path(__file__).parent / "sample.yaml"
+"""With which of its mutants a clause begins in the part that is tried without --all."""
+
 SHARE = 0.97
 """What part of the mutants without a reason to survive has to be noticed."""
 
 EVERY = {"text": 3, "syntax": 2, "decoder": 3, "kernel": 6}
-"""Without --all, every so many-th mutant of each kind is tried, in the order of clauses and operators."""
+"""Without --all, every so many-th mutant of each kind is tried."""
 
 LARGEST = 6000
 """Bytes of the largest stream that the executed text is run on."""
@@ -63,12 +66,17 @@ def all_mutants() -> list[Mutant]:
 
 
 def chosen(mutants: Sequence[Mutant], every: Mapping[str, int] = EVERY) -> list[Mutant]:
-    """A systematic part of the mutants: every so many-th of each kind, clause by clause and operator by operator."""
+    """A systematic part of the mutants: of each kind every so many-th of a clause, operator by operator.
+
+    Where a clause begins stands in SAMPLE, so that a change of one clause does not draw another part of the others.
+    """
+    begins, groups = yaml.safe_load(SAMPLE.read_text(encoding="utf-8")), defaultdict[Any, list[Mutant]](list)
+    for mutant in mutants:
+        groups[kind_of(mutant), mutant.id.split("/")[0]].append(mutant)
     found = []
-    for kind, step in every.items():
-        of_kind = [mutant for mutant in mutants if kind_of(mutant) == kind]
-        of_kind.sort(key=lambda mutant: (mutant.id.split("/")[0], operator_of(mutant.id), mutant.id))
-        found += of_kind[::step]
+    for (kind, clause), group in sorted(groups.items()):
+        group.sort(key=lambda mutant: (operator_of(mutant.id), mutant.id))
+        found += group[begins[kind].get(clause, 0) :: every[kind]]
     return found
 
 
@@ -123,8 +131,9 @@ class _Run:
 def _try(connection: Connection, laboratory: Laboratory, mutants: Sequence[Mutant], first: list[int]) -> None:
     limit_process()
     laboratory.on_planted = lambda: connection.send(None)
+    reasons = explained()
     for mutant in mutants:
-        verdict = laboratory.judge(mutant, first)
+        verdict = laboratory.judge(mutant, first, thorough=not why_equal(mutant, reasons))
         del first[HINTS:]
         connection.send((verdict, first))
 
@@ -169,11 +178,16 @@ def reason(mutant: str, reasons: Mapping[str, str]) -> str:
     return next((text for pattern, text in reasons.items() if fnmatch.fnmatchcase(mutant, pattern)), "")
 
 
+def why_equal(mutant: Mutant, reasons: Mapping[str, str]) -> str:
+    """Why no stream can notice a mutant, by its own text or by what somebody found out; empty if nothing is known."""
+    return mutant.proof or reason(mutant.id, reasons)
+
+
 def report(mutants: Iterable[Mutant], verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     """§4.6 Counts, which stream was the first to notice which mutants, and the survivors with their reasons.
 
     `share` is that of the mutants that are no program at all left out; `share_of_rest` leaves out those with a reason
-    too.
+    too, of which `proven` are shown to be equivalent by their text alone.
     """
     reasons = explained()
     mutants = [mutant for mutant in mutants if not verdicts[mutant.id].stillborn]
@@ -185,13 +199,14 @@ def report(mutants: Iterable[Mutant], verdicts: Mapping[str, Verdict]) -> dict[s
             killers.setdefault(verdict.stream or verdict.how, []).append(mutant.id)
         else:
             change = {"id": mutant.id, "line": mutant.before, "change": mutant.after}
-            survivors.append(change | {"reason": reason(mutant.id, reasons), "tasks": verdict.tasks})
+            survivors.append(change | {"reason": why_equal(mutant, reasons), "tasks": verdict.tasks})
     killed = len(mutants) - len(survivors)
     unexplained = sum(not survivor["reason"] for survivor in survivors)
-    wrong = [m.id for m in mutants if verdicts[m.id].killed and reason(m.id, reasons)]
+    wrong = [m.id for m in mutants if verdicts[m.id].killed and why_equal(m, reasons)]
     return {
         "mutants": len(mutants), "killed": killed, "share": killed / max(1, len(mutants)),
         "share_of_rest": killed / max(1, killed + unexplained), "unexplained": unexplained,
+        "proven": sum(bool(m.proof) and not verdicts[m.id].killed for m in mutants),
         "by_clause": _table(mutants, verdicts, lambda m: f"{kind_of(m)} {m.id.split('/')[0]}"),
         "by_operator": _table(mutants, verdicts, lambda m: f"{kind_of(m)} {operator_of(m.id)}"),
         "killers": dict(sorted(killers.items(), key=lambda item: -len(item[1]))),
@@ -205,7 +220,7 @@ def _table(mutants: Sequence[Mutant], verdicts: Mapping[str, Verdict], key: Any)
     reasons, counts = explained(), defaultdict[str, Counter[str]](Counter)
     for mutant in mutants:
         killed = verdicts[mutant.id].killed
-        explained_one = not killed and bool(reason(mutant.id, reasons))
+        explained_one = not killed and bool(why_equal(mutant, reasons))
         counts[key(mutant)].update(mutants=1, killed=killed, explained=explained_one)
     return {group: dict(count) for group, count in sorted(counts.items())}
 
@@ -302,13 +317,20 @@ def _print(result: Mapping[str, Any]) -> int:
     for stream, ids in list(result["killers"].items())[:30]:
         print(f"{len(ids):7}  {stream}")
     unexplained = [survivor for survivor in result["survivors"] if not survivor["reason"]]
-    print(f"\n{result['killed']} of {result['mutants']} mutants killed, {100 * result['share']:.2f} %;")
-    print(f"{100 * result['share_of_rest']:.2f} % of those that nothing explains, in {result['seconds']} s")
-    print(f"{len(result['survivors'])} survive, {len(unexplained)} of them without a reason")
+    equal = len(result["survivors"]) - len(unexplained)
+    print(f"\n{result['mutants']} mutants, in {result['seconds']} s")
+    print(f"{result['killed']} killed")
+    print(
+        f"{equal} equivalent: {result['proven']} by data flow, {equal - result['proven']} by survivors.yaml"
+    )
+    print(f"{len(unexplained)} unexplained")
+    print(
+        f"score {100 * result['share']:.2f} % of all, {100 * result['share_of_rest']:.2f} % without the equivalent ones"
+    )
     for survivor in unexplained:
         print(f"  {survivor['id']}  {survivor['line']}  {survivor['change']}")
     for identity in result["explained_but_killed"]:
-        print(f"  {identity} is killed, although survivors.yaml explains why it cannot be")
+        print(f"  {identity} is killed, although there is a reason why it cannot be")
     bad = unexplained or result["explained_but_killed"] or result["share_of_rest"] < SHARE
     return int(bool(bad))
 

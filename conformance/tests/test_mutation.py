@@ -16,6 +16,7 @@ from conformance.generate import generate
 from conformance.laboratory import RecordLaboratory, TextLaboratory
 from conformance.mutants import Mutant, function_mutants, truncated
 from conformance.mutants_syntax import syntax_mutants
+from conformance.order import changes_nothing
 from spec.run import Block
 
 SOURCE = """def halved(value: int64, bits: shift) -> int64:
@@ -54,6 +55,37 @@ def test_what_nobody_looks_at_is_not_changed() -> None:
 
 def test_truncation_rounds_to_zero() -> None:
     assert [truncated(value, 4) for value in (-9, -8, -7, 7, 8)] == [-2, -2, -1, 1, 2]
+
+
+FREE = """def f(a, b, count):
+    total = 0
+    for i in range(count):
+        double = 2 * a[i]
+        a[i] = double + b[i + 1]
+        total = total + double
+    return total"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "free"),
+    [
+        ("", "", True),
+        ("b[i + 1]", "a[i + 1]", False),  # reads what another round writes
+        ("a[i] = double", "a[count] = double", False),  # writes where another round does
+        ("double = 2 * a[i]", "b[0] = i\n        double = 0", False),
+        ("b[i + 1]", "total", False),  # a sum that is read on its way
+        ("total + double", "total * double", False),
+        ("return total", "return i", False),  # which round was the last one shows
+        ("return total", "return double", False),
+        ("double = 2 * a[i]", "double = changed(a)", False),
+        ("        double = 2", "        if total > 9:\n            return 0\n        double = 2", False),
+    ],
+)
+def test_loops_whose_rounds_may_change_places(old: str, new: str, free: bool) -> None:
+    (function,) = ast.parse(FREE.replace(old, new) if old else FREE).body
+    assert isinstance(function, ast.FunctionDef)
+    (loop,) = (node for node in ast.walk(function) if isinstance(node, ast.For))
+    assert changes_nothing(loop.iter, function, frozenset(), exact=True) == free
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +136,15 @@ def test_a_fault_is_noticed_by_what_it_does(
     (verdict,) = mutation.judged(laboratory, [mutant(name, body)], processes=1)
     assert verdict.how == how
     assert verdict.killed == bool(how)
+
+
+def test_no_stream_notices_a_mutant_that_is_proven_to_be_equal(
+    laboratory: TextLaboratory, everything: list[Mutant]
+) -> None:
+    proven = [one for one in everything if one.proof and mutation.kind_of(one) == "text"]
+    assert len(proven) > 50
+    for one in proven[::8]:
+        assert not laboratory.judge(one, thorough=False).killed, one.id
 
 
 def test_the_standard_is_itself_again_after_a_mutant(laboratory: TextLaboratory) -> None:
