@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import spec
@@ -57,6 +57,7 @@ class Verdict:
 
 
 STILLBORN = "stillborn"
+_NOTHING: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 class Laboratory:
@@ -65,6 +66,8 @@ class Laboratory:
     name: str
     engine: Engine
     tasks: list[Task]
+    about: Mapping[str, frozenset[str]]
+    """The clauses that each stream was made for, as far as they are known."""
     on_planted: Callable[[], None] = staticmethod(lambda: None)
     """Called as soon as a mutant is in its place, before it is run."""
 
@@ -85,13 +88,15 @@ class Laboratory:
         self.tasks.sort(key=lambda task: (alike[task.stream], task.seconds))
 
     def tasks_for(self, mutant: Mutant, first: Sequence[int] = ()) -> Iterator[int]:
-        """The tasks that pass the changed place, by number: streams made for it, those of `first`, then the others."""
-        places, named = self.places(mutant), mutant.before.split(":")[0]
+        """The tasks that pass the changed place, by number: those of streams with the name of what is changed, those of
+        `first`, those of streams made for its clause, then the others."""
+        places, named, clauses = self.places(mutant), mutant.before.split(":")[0], _clauses(mutant)
         about = [
             n for n, task in enumerate(self.tasks) if f"_{named}_" in f"{task.stream}_".replace("/", "_")
         ]
         about = about if isinstance(mutant, SyntaxMutant) else []
-        for number in dict.fromkeys([*about, *first, *range(len(self.tasks))]):
+        made = [n for n, task in enumerate(self.tasks) if clauses & self.about.get(task.stream, frozenset())]
+        for number in dict.fromkeys([*about, *first, *made, *range(len(self.tasks))]):
             if not places or not places.isdisjoint(self.tasks[number].places):
                 yield number
 
@@ -124,6 +129,14 @@ class Laboratory:
         return Verdict(mutant.id, tasks=count)
 
 
+def _clauses(mutant: Mutant) -> frozenset[str]:
+    """The clause of what is changed; those of the functions that use a constant."""
+    if mutant.id.startswith("constant/"):
+        blocks = spec.document().blocks
+        return frozenset(blocks[name].clause for name in _users(mutant.function))
+    return frozenset({mutant.id.split("/")[0]})
+
+
 def _run(task: Task, engine: Engine) -> str:
     """How a task notices a mutant; empty if it does not."""
     try:
@@ -140,7 +153,8 @@ class TextLaboratory(Laboratory):
 
     name = "text"
 
-    def __init__(self, streams: Mapping[str, bytes]):
+    def __init__(self, streams: Mapping[str, bytes], about: Mapping[str, frozenset[str]] = _NOTHING):
+        self.about = about
         document = spec.document()
         code = InstrumentedCode(document, checked=False)
         self.functions = _namespace(document.execute(False, names=NAMES))
@@ -209,7 +223,8 @@ class RecordLaboratory(Laboratory):
 
     name = "record"
 
-    def __init__(self, streams: Mapping[str, bytes]):
+    def __init__(self, streams: Mapping[str, bytes], about: Mapping[str, frozenset[str]] = _NOTHING):
+        self.about = about
         self._kernels = contextlib.ExitStack()
         self._kernels.enter_context(mutants_decoder.sequential_kernels())
         self.engine = Compiled()

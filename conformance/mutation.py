@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 import spec
+from conformance import corpus
 from conformance.laboratory import STILLBORN, Laboratory, RecordLaboratory, TextLaboratory, Verdict
 from conformance.limits import limit_process
 from conformance.mutants import Mutant, document_mutants
@@ -241,11 +242,12 @@ def run(
     of_records = [m for m in mutants if _on_records(m) and m.id not in verdicts]
     begin = time.monotonic()
     small = {name: data for name, data in streams.items() if len(data) <= LARGEST}
+    about = {entry["id"]: frozenset(entry["clauses"]) for entry in corpus.read(corpus.DIRECTORY)}
     for chosen_ones, made in ((of_text, TextLaboratory), (of_records, RecordLaboratory)):
         if not chosen_ones:
             continue
         print(f"\n{made.__name__}: preparing the streams", file=sys.stderr)
-        laboratory = made(small if made is TextLaboratory else streams)
+        laboratory = made(small if made is TextLaboratory else streams, about)
         start, before = time.monotonic(), len(verdicts)
         for verdict in judged(laboratory, chosen_ones, processes):
             verdicts[verdict.mutant] = verdict
