@@ -22,29 +22,38 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Blending:
-    """What the pixels of a picture are made of: one row of entries for each projected Gaussian."""
+    """What the pixels of a picture are made of: one row of entries for each projected Gaussian.
+
+    A look is three colour components and the opacity, of which changes are meant.
+    """
 
     index: np.ndarray  # (M,) the Gaussian
     start: np.ndarray  # (M + 1,) where its entries begin
     pixel: np.ndarray  # (E,)
     share: np.ndarray  # (E,) of its colour in that of the pixel; very small ones are left out
+    slope: np.ndarray  # (E, 3) what the pixel's colour gains by its opacity
 
-    def mix(self, colours: np.ndarray, pixels: int) -> np.ndarray:
-        """(P, 3) the picture that colours (N, 3) make."""
+    def mix(self, looks: np.ndarray, pixels: int) -> np.ndarray:
+        """(P, 3) what changes of looks (N, 4) do to the picture."""
         picture = np.zeros((pixels, 3))
-        _mix(self.index, self.start, self.pixel, self.share, colours, picture)
+        _mix(self.index, self.start, self.pixel, self.share, self.slope, looks, picture)
         return picture
 
     def gather(self, picture: np.ndarray, count: int) -> np.ndarray:
-        """(N, 3) for each Gaussian the pixels (P, 3) that it is in, times its shares: the transpose of `mix`."""
-        sums = np.zeros((count, 3))
-        _gather(self.index, self.start, self.pixel, self.share, picture, sums)
+        """(N, 4) for each Gaussian the pixels (P, 3) times what it does there: the transpose of `mix`."""
+        sums = np.zeros((count, 4))
+        _gather(self.index, self.start, self.pixel, self.share, self.slope, picture, sums)
         return sums
 
     def squares(self, count: int) -> np.ndarray:
-        """(N,) sums of the squared shares of each Gaussian."""
-        totals = np.append(0, np.cumsum(self.share.astype(np.float64) ** 2))
-        return np.bincount(self.index, totals[self.start[1:]] - totals[self.start[:-1]], minlength=count)
+        """(N, 4) sums of squares of what one of each does."""
+        each = np.zeros((len(self.share) + 1, 2))
+        each[1:, 0] = self.share.astype(np.float64) ** 2
+        each[1:, 1] = np.square(self.slope.astype(np.float64)).sum(axis=1)
+        totals = np.cumsum(each, axis=0)
+        rows = totals[self.start[1:]] - totals[self.start[:-1]]
+        colour, opacity = (np.bincount(self.index, row, minlength=count) for row in rows.T)
+        return np.stack([colour, colour, colour, opacity], axis=1)
 
 
 def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
@@ -55,19 +64,26 @@ def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list
 
 def blending(records: np.ndarray, camera: Camera) -> tuple[Blending, np.ndarray]:
     """What the projected Gaussians (M, 11) of §9.6 have in the pixels, and their picture as of `picture_of`."""
-    start, nothing = np.zeros(len(records) + 1, np.int64), np.zeros(0)
-    _fill(records, camera.width, start, nothing, nothing, *_empty(camera))
-    pixel, share = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
-    colour, through = _empty(camera)
-    _fill(records, camera.width, start, pixel, share, colour, through)
-    return Blending(records[:, 0].astype(np.int64), start, pixel, share), _behind(colour, through, camera)
+    start, (colour, through) = np.zeros(len(records) + 1, np.int64), _empty(camera)
+    _fill(records, camera.width, start, *_NOTHING, colour, through)
+    picture = _behind(colour, through, camera)
+    entries = (
+        np.empty(start[-1], np.int32),
+        np.empty(start[-1], np.float32),
+        np.empty((start[-1], 3), np.float32),
+    )
+    _fill(records, camera.width, start, *entries, picture, *_empty(camera))
+    return Blending(records[:, 0].astype(np.int64), start, *entries), picture
 
 
 def picture_of(records: np.ndarray, camera: Camera) -> np.ndarray:
     """(P, 3) the picture of projected Gaussians (M, 11), 1 for white, neither rounded nor limited."""
-    nothing, (colour, through) = np.zeros(0), _empty(camera)
-    _fill(records, camera.width, np.zeros(len(records) + 1, np.int64), nothing, nothing, colour, through)
+    colour, through = _empty(camera)
+    _fill(records, camera.width, np.zeros(len(records) + 1, np.int64), *_NOTHING, colour, through)
     return _behind(colour, through, camera)
+
+
+_NOTHING = np.empty(0, np.int32), np.empty(0, np.float32), np.empty((0, 3), np.float32), np.empty((0, 3))
 
 
 def _empty(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +111,11 @@ def reach(record, width, height):
 
 
 @njit(**jit.OPTIONS)
-def _fill(records, width, start, pixel, share, colour, through):
-    """Blends from front to back; fills `start`, and what is in the pixels unless there is no room for any."""
+def _fill(records, width, start, pixel, share, slope, picture, colour, through):
+    """Blends from front to back; fills `start`, and what is in the pixels unless there is no room for any.
+
+    `picture` is what it comes to: it says what is behind a Gaussian.
+    """
     entries = 0
     for n in range(len(records)):
         record = records[n]
@@ -112,7 +131,7 @@ def _fill(records, width, start, pixel, share, colour, through):
                 if through[at] < LEAST_TRANSMITTANCE or r > exponent:
                     continue
                 alpha = min(opacity * 2.0**-r, MOST_ALPHA)
-                part = through[at] * alpha
+                part, before = through[at] * alpha, through[at]
                 through[at] *= 1 - alpha
                 for c in range(3):
                     colour[at, c] += part * record[7 + c] / 4096
@@ -121,21 +140,28 @@ def _fill(records, width, start, pixel, share, colour, through):
                 if len(pixel) > 0:
                     pixel[entries] = at
                     share[entries] = part
+                    for c in range(3):
+                        behind = (picture[at, c] - colour[at, c]) / through[at]
+                        moved = before * (record[7 + c] / 4096 - behind) * alpha / opacity
+                        slope[entries, c] = moved if alpha < MOST_ALPHA else 0.0
                 entries += 1
         start[n + 1] = entries
 
 
 @njit(**jit.OPTIONS)
-def _mix(index, start, pixel, share, colours, picture):
+def _mix(index, start, pixel, share, slope, looks, picture):
     for row in range(len(index)):
+        look = looks[index[row]]
         for entry in range(start[row], start[row + 1]):
             for c in range(3):
-                picture[pixel[entry], c] += share[entry] * colours[index[row], c]
+                picture[pixel[entry], c] += share[entry] * look[c] + slope[entry, c] * look[3]
 
 
 @njit(**jit.OPTIONS)
-def _gather(index, start, pixel, share, picture, sums):
+def _gather(index, start, pixel, share, slope, picture, sums):
     for row in range(len(index)):
+        total = sums[index[row]]
         for entry in range(start[row], start[row + 1]):
             for c in range(3):
-                sums[index[row], c] += share[entry] * picture[pixel[entry], c]
+                total[c] += share[entry] * picture[pixel[entry], c]
+                total[3] += slope[entry, c] * picture[pixel[entry], c]

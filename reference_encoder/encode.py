@@ -13,10 +13,11 @@ import spec
 from reference_decoder import Camera, Decoder
 from reference_decoder.units import UnitReader, level_limits, motion_units
 from reference_encoder.content import Avatar, ContentError, Motion
+from reference_encoder.headers import choose_level, counts, headers
 from reference_encoder.motion_model import motion_model
-from reference_encoder.motion_units import motion_stream
-from reference_encoder.quantise import Settings, Steps, check_avatar, rest_offsets, step_elements, to_integers
-from reference_encoder.structural import prepared, refined, structural_units
+from reference_encoder.motion_units import check_control, motion_stream
+from reference_encoder.quantise import Settings, check_avatar, to_integers
+from reference_encoder.structural import prepared, structural_units
 from reference_encoder.units import unit
 
 _C = spec.standard().constant_values
@@ -63,19 +64,16 @@ def encodings(
     check_avatar(avatar)
     motion = motion.on(avatar)
     check_motion(avatar, motion)
+    check_control(settings)
     choose_level(counts(avatar))
     ready = prepared(avatar, motion, settings, progress)
     sequence, header = headers(ready.avatar, motion, ready.steps, settings)
     limits = level_limits(spec.standard(), sequence["level"])
     model = motion_model(ready.avatar, motion)
-    known, structural = limits | sequence | header, b""
+    structural = b"".join(structural_units(ready, progress))
     for interval in intervals:
         chosen = replace(settings, random_access=interval)
         codes, motions = motion_stream(model, motion, chosen, limits | header, progress)
-        if not structural:
-            ready = refined(ready, known, settings, progress)
-            header |= step_elements(ready.steps)
-            structural = b"".join(structural_units(ready, known | header, settings, progress))
         stream = [
             unit("sequence", sequence, {}, checksum=settings.checksums),
             unit("avatar", {**header, "step_code": codes}, limits, checksum=settings.checksums),
@@ -103,59 +101,6 @@ def check_motion(avatar: Avatar, motion: Motion) -> None:
         bad = ~np.isfinite(getattr(motion, name)).reshape(frames, -1).all(axis=1)
         if bad.any():
             raise ContentError(f"the motion's {name} are not finite in frame {int(np.argmax(bad))}")
-
-
-def headers(
-    avatar: Avatar, motion: Motion, steps: Steps, settings: Settings
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """§5.4, §5.5 The elements of the sequence header, and of the avatar header but for `step_code`."""
-    standard = spec.standard()
-    families = {name: number for number, (name, _) in standard.enumerations["template_family"].items()}
-    rig, gaussians = avatar.rig, avatar.gaussians
-    header = {
-        "template_family": families.get(rig.family, families["custom"]),
-        "joint_count": rig.count,
-        "joint_parent": np.maximum(rig.parents, 0),
-        "joint_offset": to_integers(rest_offsets(rig), 2.0**-20),
-        "gaussian_count": gaussians.count,
-        "chunk_size": min(settings.chunk_size, gaussians.count),
-        "sh_degree": gaussians.sh_degree,
-        "influence_limit": settings.influences - 1,
-        "skin_weight_bits": settings.weight_bits - 9,
-        **step_elements(steps),
-        "expression_count": len(avatar.expression_names),
-    }
-    sequence = {
-        **standard.settled("sequence_header"),
-        "profile": _C["PROFILE_CANONICAL"],
-        "level": choose_level(header),
-        "frame_rate_numerator": motion.fps.numerator,
-        "frame_rate_denominator": motion.fps.denominator,
-    }
-    return sequence, header
-
-
-def counts(avatar: Avatar) -> dict[str, int]:
-    """§A.2 What the limits of a level are about."""
-    return {
-        "joint_count": avatar.rig.count,
-        "gaussian_count": avatar.gaussians.count,
-        "expression_count": len(avatar.expression_names),
-    }
-
-
-def choose_level(header: Mapping[str, Any]) -> int:
-    """§A.2 The lowest level whose limits the avatar keeps."""
-    standard = spec.standard()
-    checks = ("level_joints", "level_gaussians", "level_expressions", "level_expression_offsets")
-    for level in sorted(standard.levels.values(), key=lambda level: level["number"]):
-        rules = [standard.constraints[check] for check in checks]
-        if all(rule.requires is None or rule.requires.evaluate({**level, **header}) for rule in rules):
-            return level["number"]
-    raise ContentError(
-        f"{header['gaussian_count']} Gaussians, {header['joint_count']} joints and {header['expression_count']} "
-        "expressions are more than the highest level allows"
-    )
 
 
 def metadata(avatar: Avatar, cameras: Sequence[Camera], description: str, names: bool) -> Iterator[bytes]:

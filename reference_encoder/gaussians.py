@@ -66,18 +66,22 @@ def quantised(avatar: Avatar, steps: Steps, settings: Settings, seen: Sensitivit
     joints, weights, influences = integer_weights(
         avatar.skin_joints, avatar.skin_weights, settings.influences, settings.weight_bits
     )
-    root = to_integers(roots, steps.opacity / 2**14)[:, None]
     return Quantised(
         position=to_integers(g.positions, steps.position / 2**20),
         scale=to_integers(octaves, steps.scale / 2**16),
         rotation=to_integers(vectors, steps.rotation / 2**28),
-        appearance=np.concatenate([root, colour[:, 0]], axis=1),
+        appearance=np.concatenate([root_values(g.opacities, steps), colour[:, 0]], axis=1),
         sh=colour[:, 1:].reshape(g.count, -1),
         felt=np.ones((g.count, 9)) if seen is None else felt(seen, scales, turns, roots, blur, steps),
         joints=joints,
         weights=weights,
         influences=influences,
     )
+
+
+def root_values(opacities: np.ndarray, steps: Steps) -> np.ndarray:
+    """§7.3.5 (N, 1) roots of opacities (N,) in their steps."""
+    return to_integers(opacities.clip(0, 1) ** (1 / steps.opacity_power), steps.opacity / 2**14)[:, None]
 
 
 def colour_values(sh: np.ndarray, steps: Steps) -> np.ndarray:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-import spec
-from reference_decoder.units import level_limits
-from reference_encoder.blending import picture_of
+from reference_encoder import structural
 from reference_encoder.content import Avatar
-from reference_encoder.encode import headers
 from reference_encoder.quantise import Settings
-from reference_encoder.sensitivity import head_share, portrait, projected, ring
-from reference_encoder.structural import EFFORTS, changed, cost_of, picked, prepared, searched, stages, views
+from reference_encoder.sensitivity import head_share, portrait, ring
+from reference_encoder.structural import (
+    EFFORTS,
+    Look,
+    Prepared,
+    Scene,
+    decoded_gaussians,
+    error_of,
+    fitted,
+    judges,
+    made,
+    observed,
+    part_of,
+    prepared,
+    source_pictures,
+)
 from reference_encoder.tests.test_encode import avatar, motion
 
 
@@ -48,32 +60,84 @@ def test_portraits_show_a_head_from_near() -> None:
 
 def test_heads_are_coded_for_portraits() -> None:
     subject, moving = with_head(0.3), motion(1, 2, 0)
-    bare, close = (
-        prepared(subject, moving, Settings(effort=2, closeness=closeness), nothing)
-        for closeness in (0.0, 1.0)
-    )
-    assert bare.seen is not None and close.seen is not None
-    kept = [int((ready.avatar.skin_joints == 1).sum()) for ready in (bare, close)]
+    options = [Settings(effort=2, closeness=closeness) for closeness in (0.0, 1.0)]
+    bare, close = (observed(subject, moving, settings, nothing) for settings in options)
+    kept = [
+        int((made(scene, settings).avatar.skin_joints == 1).sum())
+        for scene, settings in zip((bare, close), options, strict=True)
+    ]
     assert kept[0] <= kept[1] <= 60
-    assert close.theta == bare.theta and close.seen.colour.max() > 4 * bare.seen.colour.max()
+    assert close.share == bare.share and close.seen.colour.max() > 4 * bare.seen.colour.max()
+    assert len(close.shown) == len(close.pictures) == len(bare.shown) + 4
 
 
-def test_other_steps_are_kept_only_if_they_cost_less() -> None:
-    """Colours far too fine at first: of all moves the one that makes them coarser must be among those that gain."""
-    subject, moving = avatar(150, 2, expressions=0), motion(1, 2, 0)
-    ready = prepared(subject, moving, Settings(effort=2), nothing)
-    ready = changed(ready, replace(ready.settings, colour_step=ready.settings.colour_step / 16))
-    sequence, header = headers(ready.avatar, moving, ready.steps, ready.settings)
-    known = level_limits(spec.standard(), sequence["level"]) | sequence | header
-    shown = picked(views(subject, moving, ready.settings))
-    pictures = [picture_of(projected(subject.gaussians, view, 2.0**-14), view.camera) for view in shown]
-    before = cost_of(ready, known, shown, pictures)
-    found = searched(ready, known, shown, pictures, range(24), nothing)
-    assert cost_of(found, known, shown, pictures) < before
-    assert found.settings.colour_step > ready.settings.colour_step
-    assert searched(ready, known, shown, pictures, range(0), nothing) is ready
+def scene_of(subject: Avatar, settings: Settings) -> tuple[Scene, list[Look], list[np.ndarray]]:
+    """The scene of an avatar at rest, looks that nothing is fitted to and their pictures."""
+    moving = motion(1, 2, 0)
+    judged = judges(subject, moving, settings)
+    return (
+        observed(subject, moving, settings, nothing),
+        judged,
+        source_pictures(subject, moving, judged, settings),
+    )
 
 
-def test_a_level_has_the_results_of_those_below_that_look_alike() -> None:
-    found = [stages(EFFORTS[level]) for level in (3, 4, 5, 6, 9)]
-    assert found == [[0], [0], [0], [0, 12], [0, 12, 24, 36, 48]]
+def squared_error(ready: Prepared, judged: list[Look], truths: list[np.ndarray]) -> float:
+    return 2.0 ** error_of(ready, decoded_gaussians(ready)[0], judged, truths)
+
+
+def test_each_fit_brings_pictures_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at where nothing is fitted: without a fit, after quantisation alone, and before it too."""
+    subject, settings = avatar(150, 2, expressions=0), Settings(effort=5, picture_step=3.0)
+    scene, judged, truths = scene_of(subject, settings)
+    errors = []
+    for fits in (0, 1, 2):
+        monkeypatch.setitem(EFFORTS, 5, replace(EFFORTS[5], fits=fits))
+        errors.append(squared_error(made(scene, settings), judged, truths))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_opacities_that_are_alike_stay() -> None:
+    subject = avatar(150, 2, expressions=0)
+    flat = replace(subject, gaussians=replace(subject.gaussians, opacities=np.full(150, 0.75)))
+    for each, moved in ((subject, True), (flat, False)):
+        settings = Settings(effort=5, picture_step=3.0)
+        scene, _, _ = scene_of(each, settings)
+        half = part_of(each, np.arange(0, 150, 2))
+        result = fitted(half, scene, settings).gaussians
+        assert (result.opacities != half.gaussians.opacities).any() == moved
+        assert result.opacities.min() > 0 and result.opacities.max() <= 1
+        assert (result.sh[:, 0] != half.gaussians.sh[:, 0]).any()
+
+
+def test_the_pruning_of_least_cost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes are least at 8 times the pruning and pictures all alike: 4 times as much gains, 16 no more, then 8."""
+    subject, moving = avatar(60, 2, expressions=0), motion(1, 2, 0)
+    bytes_at = lambda ready: int(1000 + 10 * (np.log2(ready.settings.pruning / 5) - 3) ** 2)  # noqa: E731
+    plain = prepared(subject, moving, Settings(effort=2), nothing)
+    monkeypatch.setattr(structural, "made", lambda scene, settings: replace(plain, settings=settings))
+    monkeypatch.setattr(structural, "decoded_gaussians", lambda ready: (None, bytes_at(ready)))
+    monkeypatch.setattr(structural, "error_of", lambda *_: 5.0)
+    found = [
+        prepared(subject, moving, Settings(effort=effort), nothing).settings.pruning
+        for effort in (6, 7, 8, 9)
+    ]
+    assert found == [20, 20, 40, 40]
+
+
+def test_tries_of_a_level_begin_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def noted(scene: Scene, settings: Settings) -> Prepared:
+        seen.append(settings.pruning)
+        return made(scene, settings)
+
+    monkeypatch.setattr(structural, "made", noted)
+    subject, moving = avatar(60, 2, expressions=0), motion(1, 2, 0)
+    tried = []
+    for effort in (6, 7, 8):
+        seen.clear()
+        prepared(subject, moving, Settings(effort=effort), nothing)
+        tried.append(list(seen))
+    assert [len(each) for each in tried] == [3, 4, 6]
+    assert tried[1][:3] == tried[0] and tried[2][:4] == tried[1] and tried[0] == [5, 5, 20]

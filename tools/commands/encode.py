@@ -87,13 +87,13 @@ def encode(
     \b
       1  no pictures: all Gaussians have the steps of the options
       2  pictures from 4 sides at rest and in 2 poses of the motion decide; what none shows is left out
-      3  8 sides, 4 poses; colours are refitted to make up for what quantisation has spoilt
+      3  8 sides, 4 poses; colours and opacities are fitted to make up for what quantisation has spoilt
       4  16 sides, 8 poses
-      5  a longer fit
-      6  12 other sets of steps are encoded and looked at, each with one step changed: the best is kept
-      7  24 of them
-      8  36
-      9  48, or until no step is left that gains
+      5  a longer fit, and one before: it makes up for what is left out
+      6  4 times as much is left out if that makes a smaller stream for its quality
+      7  more or less is left out in the better of 2 ways
+      8  of 4
+      9  of 6
 
     A head that is a small part of an avatar is also looked at from near: --closeness says how much that counts.
 
