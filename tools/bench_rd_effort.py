@@ -16,7 +16,7 @@ from reference_encoder.quality import Fidelity, fidelity, source_picture
 from reference_encoder.quantise import Settings
 from reference_encoder.sensitivity import fine_share
 from reference_encoder.structural import EFFORTS
-from tools.bench_rd_static import Judge, Row, hga_row, still
+from tools.bench_rd_static import Judge, Row, hga_row, still, warm_up
 from tools.cameras import Bounds, View
 from tools.encoding import scaled
 from tools.rd_plot import bd_rate
@@ -77,6 +77,7 @@ def measure_effort(
 ) -> EffortReport:
     """All levels on the highest Gaussians of the content."""
     part = highest(gaussians, _PART)
+    warm_up(part)
     judge, report = Judge(part), EffortReport(name, part.count)
     curves: list[list[tuple[float, float]]] = []
     for effort in EFFORTS:

@@ -15,7 +15,7 @@ from tools.bench_rd_meshes import mesh_peers
 from tools.bench_rd_peers import static_peers
 from tools.bench_rd_static import StaticReport, measure_expressions, measure_static
 from tools.content import body_avatar, head_avatar
-from tools.rd_plot import Curve, bd_rate, plot, rate_at
+from tools.rd_plot import Curve, bd_rate, plot, plot_levels, rate_at
 
 Progress = Callable[[str, int, int], None]
 
@@ -96,7 +96,7 @@ def expressions(progress: Progress) -> dict[str, Any]:
 def effort(
     files: Sequence[Path], qualities: Sequence[float], output_dir: Path | None, progress: Progress
 ) -> dict[str, Any]:
-    """{"effort": one report for each content}; draws the curves of the levels into `output_dir`."""
+    """{"effort": one report for each content}; draws curves, bytes and times of the levels into `output_dir`."""
     reports = []
     for name, gaussians in contents(files):
         measured = measure_effort(name, gaussians, qualities, progress)
@@ -107,7 +107,16 @@ def effort(
                 f"effort {level.effort}": [(row.bytes / measured.gaussians, row.psnr) for row in level.rows]
                 for level in measured.levels
             }
-            report["plots"] = [str(path) for path in plot(output_dir, f"effort_{name}", title, each)]
+            rates = {level.effort: 100 + (level.to_first or 0.0) for level in measured.levels}
+            seconds = {
+                level.effort: sum(row.encoding for row in level.rows) / len(level.rows)
+                for level in measured.levels
+            }
+            drawn = [
+                *plot(output_dir, f"effort_{name}_curves", title, each),
+                *plot_levels(output_dir, f"effort_{name}", title, rates, seconds),
+            ]
+            report["plots"] = [str(path) for path in drawn]
         reports.append(report)
     return {"effort": reports}
 

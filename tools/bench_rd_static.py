@@ -22,7 +22,7 @@ from tools.bench_rd_peers import Coded, Peer, array_bytes, zstd_19
 from tools.cameras import Bounds, View
 from tools.encoding import scaled
 
-QUALITIES = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
+QUALITIES = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
 CAMERAS, SIZE = 8, 512
 _WIDEST = 1.9  # metres: the widest scale that Q.24 factors are made of here
 _SH_LIMIT = 32767  # Q.12, of the renderer
@@ -145,7 +145,7 @@ def measure_static(
     report = StaticReport(name, gaussians.count, gaussians.sh_degree)
     judge = Judge(gaussians, size)
     total = len(qualities) + len(peers)
-    _warm_up(gaussians)
+    warm_up(gaussians)
     for done, quality in enumerate(sorted(qualities, reverse=True), 1):
         report.hga.append(hga_row(name, gaussians, quality, settings(quality), judge))
         progress(name, done, total)

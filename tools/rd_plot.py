@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from reference_encoder.content import ContentError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[float, float]]
 """(rate, PSNR in dB) of each point; a finite PSNR and a rate above 0."""
@@ -63,6 +67,28 @@ def check_plots() -> None:
         raise ContentError("plots need the matplotlib package: install the extra `bench`") from None
 
 
+def plot_levels(
+    folder: Path, name: str, title: str, rates: Mapping[int, float], seconds: Mapping[int, float]
+) -> list[Path]:
+    """Draws, by level of effort, bytes at equal quality in per cent of those of level 1, and the time to encode."""
+    check_plots()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(2, 1))
+    upper.plot([*rates], [*rates.values()], "o-", lw=2.5)
+    for level, rate in rates.items():
+        upper.annotate(f"{rate:.1f}", (level, rate), (0, 8), textcoords="offset points", ha="center")
+    upper.set(title=title, ylabel="bytes at equal PSNR, %", yscale="log", yticks=[40, 50, 60, 80, 100, 120])
+    upper.yaxis.set_major_formatter("{x:g}")
+    upper.yaxis.set_minor_formatter("")
+    lower.bar([*seconds], [*seconds.values()])
+    lower.set(xlabel="effort", ylabel="seconds to encode", xticks=[*seconds])
+    for axes in (upper, lower):
+        axes.grid(True, axis="y", alpha=0.3)
+    return _saved(figure, folder, name)
+
+
 def plot(
     folder: Path, name: str, title: str, curves: Mapping[str, Curve], rate_label: str = "bytes per Gaussian"
 ) -> list[Path]:
@@ -82,6 +108,10 @@ def plot(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
+    return _saved(figure, folder, name)
+
+
+def _saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
     for path in paths:

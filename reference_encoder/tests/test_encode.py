@@ -28,6 +28,7 @@ from reference_encoder.gaussians import (
     skin_values,
 )
 from reference_encoder.quantise import Settings, integer_steps
+from reference_encoder.structural import as_coded
 
 
 def avatar(count: int = 200, joints: int = 5, degree: int = 1, expressions: int = 2, seed: int = 0) -> Avatar:
@@ -214,6 +215,24 @@ def test_a_chunk_by_hand() -> None:
     ]
     assert elements["position_low"].tolist() == [[0, 0, 0], [1, 0, 0]]
     assert elements["coarseness"].tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("chunk_size", [65_536, 70_000])
+def test_more_gaussians_than_16_bits_can_number(chunk_size: int) -> None:
+    """In two chunks and in one: positions, skin, opacities and an expression of all 70,000 come back."""
+    subject = avatar(70_000, 3, 0, 1)
+    settings = Settings(effort=1, chunk_size=chunk_size)
+    moving = Motion(np.zeros((2, 3, 3)), np.zeros((2, 3)), np.array([[0.0], [1.0]]), Fraction(30))
+    coded = as_coded(subject, moving, settings)
+    frames = list(Decoder(encode(subject, moving, settings), strict=True).frames())
+    canonical, g = frames[0].canonical, coded.gaussians
+    assert np.abs(canonical.position / 2**20 - g.positions).max() < 2**-14 + 2**-20
+    assert np.abs(canonical.opacity / 2**14 - g.opacities).max() < 0.01
+    heaviest = np.argmax(coded.skin_weights, axis=1)[:, None]
+    joint = np.take_along_axis(coded.skin_joints, heaviest, 1)
+    assert ((np.array(canonical.joint) == joint) & (np.array(canonical.weight) > 0)).any(axis=1).all()
+    rest, moved = (np.array(frame.gaussians[0]) / 2**20 for frame in frames)
+    assert np.abs(moved - rest - coded.expressions[0]).max() < 1e-4
 
 
 def test_what_pictures_do_not_show_is_coarse_or_left_out() -> None:

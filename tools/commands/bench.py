@@ -127,8 +127,8 @@ class _Factors(click.ParamType[tuple[float, ...]]):
 @click.option(
     "--qualities",
     type=_Factors(),
-    default=(16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25),
-    show_default="16,8,4,2,1,0.5,0.25",
+    default=(16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125),
+    show_default="16,8,4,2,1,0.5,0.25,0.125",
     help="Factors on every quantiser step, one point of the curve each.",
 )
 @click.option("--output-dir", type=OUT, help="A folder for the curves as .png and .svg.")

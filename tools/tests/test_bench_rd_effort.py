@@ -57,6 +57,8 @@ def test_effort_report_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     )
     report = bench_rd_report.effort((), (4.0,), tmp_path, nothing)
     assert [Path(path).name for path in report["effort"][0]["plots"]] == [
+        "effort_small_curves.png",
+        "effort_small_curves.svg",
         "effort_small.png",
         "effort_small.svg",
     ]
