@@ -159,7 +159,8 @@ def measure_static(
     return report
 
 
-def _warm_up(gaussians: Gaussians) -> None:
+def warm_up(gaussians: Gaussians) -> None:
+    """Loads what is compiled, by a stream of a few of the Gaussians."""
     part = Gaussians(*(getattr(gaussians, name)[:_WARM_UP] for name in Gaussians.__dataclass_fields__))
     for frame in Decoder(encode(alone(part), still(1, 0))).frames():
         frame.render(ring(part, 16)[0])
