@@ -107,7 +107,12 @@ def effort(
                 f"effort {level.effort}": [(row.bytes / measured.gaussians, row.psnr) for row in level.rows]
                 for level in measured.levels
             }
-            rates = {level.effort: 100 + (level.to_first or 0.0) for level in measured.levels}
+            rates, rate = {}, 100.0
+            for level in measured.levels:
+                rate *= (
+                    1 + (level.to_below or 0.0) / 100
+                )  # one to the next: they have most of their PSNRs in common
+                rates[level.effort] = rate
             seconds = {
                 level.effort: sum(row.encoding for row in level.rows) / len(level.rows)
                 for level in measured.levels

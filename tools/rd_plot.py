@@ -78,7 +78,7 @@ def plot_levels(
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(2, 1))
     upper.plot([*rates], [*rates.values()], "o-", lw=2.5)
     for level, rate in rates.items():
-        upper.annotate(f"{rate:.1f}", (level, rate), (0, 8), textcoords="offset points", ha="center")
+        upper.annotate(f"{rate:.1f}", (level, rate), (0, 8), textcoords="offset points", ha="left")
     upper.set(title=title, ylabel="bytes at equal PSNR, %", yscale="log", yticks=[40, 50, 60, 80, 100, 120])
     upper.yaxis.set_major_formatter("{x:g}")
     upper.yaxis.set_minor_formatter("")
