@@ -38,7 +38,7 @@ from tools.parameters import CONTENT_IN, OUT, OutputFile, json_option, make_room
 @click.option(
     "--face-attention", default=0.0, show_default=True,
     help="How much more a pixel of the face counts. Other than 0 it also has the generator taught what expressions "
-         "do to the face's colours, which is found in the pictures by linear regression; 20 to 40 is good.",
+         "do to the face's colours, which is found in the pictures by linear regression; 10 is good.",
 )  # fmt: skip
 @click.option(
     "--lpips", default=0.0, show_default=True, help="Loss per LPIPS, if the package and its weights are here."
@@ -88,7 +88,8 @@ def train(
       python -m tools.content.clothed out/clothed && hga train out/clothed -o out/trained
       hga train out/clothed -o out/trained --resume --steps 8000 --export out/trained.hga
       hga train out/clothed -o out/pruned --start out/trained --canonical-steps 0 --steps 800 --prune 0.5
-      hga train avatarrex_zzr -o out/zzr --avatar zzr.npz --face-attention 20
+      hga train out/clothed -o out/face --start out/trained --canonical-steps 0 --steps 500 --face-attention 10
+      hga train avatarrex_zzr -o out/zzr --avatar zzr.npz --face-attention 10
     """
     with terminal.torch_needed("training needs"):
         from tools import training
