@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -228,9 +229,19 @@ def truncated(g: random.Random, originals: Sequence[Original], original: Origina
 def dropped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
     """Units are missing."""
     hit = g.sample(original.units, g.randint(1, min(3, len(original.units) - 1)))
-    lost = {unit.index for unit in hit}
+    return without(original, {unit.index for unit in hit})
+
+
+def without(original: Original, lost: set[int]) -> Damaged:
+    """The stream without the units of these numbers. What survives is certain unless numbers hide the loss."""
     data = b"".join(original.unit_bytes(unit) for unit in original.units if unit.index not in lost)
-    return Damaged(data, "dropped", original, survivors(original, lost, False))
+    all_motion = sorted(original.frames)
+    left = [index for index in all_motion if index not in lost]
+    hidden = any(
+        all_motion.index(unit) != all_motion.index(before) + 1 and _seems_next(original, before, unit)
+        for before, unit in pairwise(left)
+    )
+    return Damaged(data, "dropped", original, None if hidden else survivors(original, lost, False))
 
 
 def duplicated(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
@@ -240,18 +251,18 @@ def duplicated(g: random.Random, originals: Sequence[Original], original: Origin
     pieces = [original.unit_bytes(each) for each in original.units]
     pieces.insert(place, original.unit_bytes(unit))
     motion, generator = unit.index in original.frames, unit.type == "generator"
-    if motion and _seems_next(original, unit, place):
+    before = max((index for index in original.frames if index < place), default=-1)
+    if motion and _seems_next(original, before, unit.index):
         return Damaged(b"".join(pieces), "duplicated", original)
     kept = survivors(original, set(), True, place if motion else -1, place if generator else -1)
     return Damaged(b"".join(pieces), "duplicated", original, kept)
 
 
-def _seems_next(original: Original, unit: Unit, place: int) -> bool:
-    """§6.8 Whether a motion unit that stands before unit `place` again cannot be told from the next one: its number,
-    counted modulo 16, happens to follow, since a key unit may begin anywhere."""
-    before = max(index for index in original.frames if index < place)
-    orders = [peek(original.data, original.units[index])["unit_order"] for index in (before, unit.index)]
-    return unit.index not in original.keys and orders[1] == (orders[0] + 1) % 16
+def _seems_next(original: Original, before: int, unit: int) -> bool:
+    """§6.8 Whether a motion unit cannot be told from the one that comes after `before`, though it is another: its
+    number, counted modulo 16, happens to follow, since a key unit may begin anywhere."""
+    orders = [peek(original.data, original.units[index])["unit_order"] for index in (before, unit)]
+    return unit not in original.keys and orders[1] == (orders[0] + 1) % 16
 
 
 def swapped(g: random.Random, originals: Sequence[Original], original: Original) -> Damaged:
