@@ -104,6 +104,10 @@ def _decode_and_draw(subject: Subject, data: bytes, folder: Path) -> list[np.nda
     start = time.perf_counter()
     images = [pictures.fresh(frame).render(camera) for frame, camera in zip(frames, cameras, strict=True)]
     drawing = time.perf_counter() - start
+    print(
+        f"Gaussians: {len(frames[0].canonical.position):,} of {subject.avatar.gaussians.count:,}, "
+        "the rest being none that pictures miss"
+    )
     pictures.save_video(folder / f"{subject.name}.mp4", (i[..., :3] for i in images), subject.motion.fps)
     chosen = pictures.spread(frames, MEASURED_FRAMES)
     rows = []

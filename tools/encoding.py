@@ -66,6 +66,7 @@ _MAY_BE_ZERO = (
     "random_access", "bitrate", "motion_step", "mean_error", "group_shift", "pruning", "opacity_power", "scale_blur",
     "closeness",
 )  # fmt: skip
+_WITHIN = {"effort": (1, 9), "group_shift": (-1, 3)}
 _FIELD = re.compile(r"^ +(\w+): \w+ = [^#\n]+(?:# *(.+))?$", re.MULTILINE)
 _STEPS = re.compile(r"_(step|tolerance)$")
 
@@ -92,13 +93,15 @@ def setting_options() -> list[SettingOption]:
 def settings(quality: str, motion_mode: str, chosen: dict[str, float | int | bool]) -> Settings:
     """The preset's settings, with `chosen` fields over them. Raises ContentError for values that cannot be."""
     for name, value in chosen.items():
-        least = -1 if name == "group_shift" else 0
-        if not isinstance(value, bool) and not least <= value < float("inf"):
-            raise ContentError(
-                f"--{name.replace('_', '-')} {value}: a finite number, not negative, is needed"
-            )
-        if value == 0 and name not in _MAY_BE_ZERO and not isinstance(value, bool):
-            raise ContentError(f"--{name.replace('_', '-')} must not be 0")
+        option = f"--{name.replace('_', '-')}"
+        if name in _WITHIN:
+            least, most = _WITHIN[name]
+            if not least <= value <= most:
+                raise ContentError(f"{option} {value}: {least} to {most} is needed")
+        elif not isinstance(value, bool) and not 0 <= value < float("inf"):
+            raise ContentError(f"{option} {value}: a finite number, not negative, is needed")
+        elif value == 0 and name not in _MAY_BE_ZERO and not isinstance(value, bool):
+            raise ContentError(f"{option} must not be 0")
     delay = {"frames_per_unit": 1} if motion_mode == "low-delay" else {}
     return replace(scaled(QUALITIES[quality]), **(delay | chosen))  # type: ignore[arg-type]
 

@@ -116,11 +116,12 @@ def decode_one(
     decoder = Decoder(data, engine, strict=strict)
     if output is not None:
         make_room(output, file, folder=True)
-    count, first = 0, 0.0
+    count, first, had = 0, 0.0, set[str]()
     try:
         for record in records(decoder, streams.selected(decoder, span), stages, output):
             count += 1
             first = first or time.perf_counter() - began
+            had |= record["digests"].keys()
             show(record, as_json)
     except StreamError as failure:
         if failure not in decoder.errors:
@@ -138,9 +139,8 @@ def decode_one(
     seconds = time.perf_counter() - began
     if count:
         rate = f", then {(count - 1) / (seconds - first):.1f} frames/s" if count > 1 else ""
-        terminal.say(
-            f"{count} frames with {', '.join(stages)}, digests included: the first after {first:.2f} s{rate}"
-        )
+        listed = ", ".join(stage for stage in stages if stage in had) or "no stage that there is"
+        terminal.say(f"{count} frames with {listed}, digests included: the first after {first:.2f} s{rate}")
     return 4 if decoder.errors else 0
 
 
