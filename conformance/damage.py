@@ -235,12 +235,9 @@ def dropped(g: random.Random, originals: Sequence[Original], original: Original)
 def without(original: Original, lost: set[int]) -> Damaged:
     """The stream without the units of these numbers. What survives is certain unless numbers hide the loss."""
     data = b"".join(original.unit_bytes(unit) for unit in original.units if unit.index not in lost)
-    all_motion = sorted(original.frames)
-    left = [index for index in all_motion if index not in lost]
-    hidden = any(
-        all_motion.index(unit) != all_motion.index(before) + 1 and _seems_next(original, before, unit)
-        for before, unit in pairwise(left)
-    )
+    motion = sorted(original.frames)
+    joined = set(pairwise(index for index in motion if index not in lost)) - set(pairwise(motion))
+    hidden = any(_seems_next(original, before, unit) for before, unit in joined)
     return Damaged(data, "dropped", original, None if hidden else survivors(original, lost, False))
 
 

@@ -195,11 +195,11 @@ def searched(scene: Scene, settings: Settings, progress: Progress) -> Prepared:
 
 def error_of(ready: Prepared, decoded: Canonical, judged: list[Look], truths: list[np.ndarray]) -> float:
     """The binary logarithm of the squared error of pictures of what is decoded, all of them in 8 bits."""
-    made = in_threads(
+    drawn = in_threads(
         lambda view: picture_of(decoded_projected(decoded, view), view.camera),
         _decoded_views(ready, decoded, judged),
     )
-    pairs = [(_levels(one), _levels(true)) for one, true in zip(made, truths, strict=True)]
+    pairs = [(_levels(one), _levels(true)) for one, true in zip(drawn, truths, strict=True)]
     return float(np.log2(max(sum(float(np.square(one - true).sum()) for one, true in pairs), 1.0)))
 
 
